@@ -1,0 +1,78 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""The SQLite database of the workload: its rows, and a look at them."""
+
+import collections.abc
+import contextlib
+import dataclasses
+import hashlib
+import pathlib
+import sqlite3
+
+SCHEMA = 'CREATE TABLE entries (id INTEGER PRIMARY KEY, body TEXT NOT NULL)'
+INSERT = 'INSERT INTO entries (id, body) VALUES (?, ?)'
+_SELECT = 'SELECT id, body FROM entries'
+_BODY_BYTES = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What a database has; ``integrity`` is ``ok`` or what is wrong.
+
+    Of the ``required`` rows, committed before the backup was asked for,
+    ``lost`` are missing or changed.
+    """
+
+    required: int
+    valid: int
+    lost: int
+    integrity: str
+
+
+def path(directory: pathlib.Path) -> pathlib.Path:
+    """Return where the database is on the volume."""
+    return directory / 'rows.sqlite'
+
+
+def row(run: str, number: int) -> tuple[int, str]:
+    """Return row ``number`` of a run: its only right content."""
+    seed = f'{run} {number}'.encode()
+    return number, hashlib.shake_128(seed).hexdigest(_BODY_BYTES)
+
+
+def check(directory: pathlib.Path, run: str, required: int) -> Findings:
+    """Open the database as an application would, and see what it has.
+
+    SQLite rolls a hot journal back by itself, so the filesystem must be
+    writable.
+    """
+    uri = path(directory).absolute().as_uri() + '?mode=rw'
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            integrity = _integrity(connection)
+            right = _right_rows(connection.execute(_SELECT), run)
+    except sqlite3.Error as error:
+        integrity, right = str(error), set()
+    lost = set(range(required)) - right
+    return Findings(required, len(right), len(lost), integrity)
+
+
+def _integrity(connection: sqlite3.Connection) -> str:
+    found = connection.execute('PRAGMA integrity_check(5)').fetchall()
+    return '; '.join(text for text, in found)
+
+
+def _right_rows(rows: collections.abc.Iterable[tuple[int, str]], run: str,
+                ) -> set[int]:
+    return {number for number, body in rows if row(run, number)[1] == body}
