@@ -1,0 +1,203 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The QEMU guest agent's commands: the only module with QAPI names.
+
+What an agent answers is written by the guest, so it is hostile input: every
+answer is bounded in size and time and checked for its type before use.
+"""
+
+import base64
+import binascii
+from collections.abc import Sequence
+import dataclasses
+import time
+from typing import Any
+
+from oslo_serialization import jsonutils
+import tenacity
+
+from cinder_wt_backup import exceptions
+from cinder_wt_backup import hypervisor
+
+EXEC = 'guest-exec'
+EXEC_STATUS = 'guest-exec-status'
+FSINFO = 'guest-get-fsinfo'
+FREEZE = 'guest-fsfreeze-freeze-list'
+FREEZE_STATUS = 'guest-fsfreeze-status'
+THAW = 'guest-fsfreeze-thaw'
+
+# Characters of one answer, mount points of one fsinfo, filesystems of a count.
+MAX_ANSWER = 1 << 20
+MAX_MOUNTS = 4096
+# A child's exit is only seen by asking: first soon, then ever more rarely.
+FIRST_POLL, LAST_POLL = 0.15, 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Exit:
+    """How a program that was run in the guest ended."""
+
+    status: int
+    output: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Mount:
+    """One entry of guest-get-fsinfo.
+
+    :ivar name: the block device's name in the guest; binds of one
+        filesystem share it
+    :ivar serials: of the disks below it, as the guest sees them
+    :ivar addresses: PCI addresses of the same disks
+    """
+
+    name: str
+    mountpoint: str
+    kind: str
+    serials: frozenset[str]
+    addresses: frozenset[str]
+
+
+class Agent:
+    """The guest agent of one domain.
+
+    :param domain: whose agent
+    :param timeout: seconds for one answer
+    """
+
+    def __init__(self, domain: hypervisor.Domain, timeout: int) -> None:
+        self._domain = domain
+        self._timeout = timeout
+        self.round_trips = 0
+
+    @property
+    def instance(self) -> str:
+        """The instance's UUID, for messages."""
+        return self._domain.instance
+
+    def permitted(self) -> frozenset[str]:
+        """Return the commands that this agent carries out (guest-info)."""
+        info = _of(dict, self._command('guest-info'))
+        commands = _of(list, info.get('supported_commands'))[:MAX_MOUNTS]
+        return frozenset(
+            str(command.get('name')) for command in commands
+            if isinstance(command, dict) and command.get('enabled') is True)
+
+    def run(self, argv: Sequence[str], stdin: bytes,
+            timeout: float) -> Exit:
+        """Run a program in the guest and wait for its end (guest-exec).
+
+        :param argv: path and arguments; never a shell's text
+        :param timeout: seconds until it must have ended
+        :raises AgentError: it did not end in time, or ended by a signal
+        """
+        pid = _of(int, _of(dict, self._command(
+            EXEC, path=argv[0], arg=list(argv[1:]),
+            **{'input-data': base64.b64encode(stdin).decode(),
+               'capture-output': True})).get('pid'))
+        poll = tenacity.Retrying(
+            retry=tenacity.retry_if_result(
+                lambda status: status.get('exited') is not True),
+            wait=tenacity.wait_exponential(FIRST_POLL, LAST_POLL, 1.5),
+            stop=tenacity.stop_after_delay(timeout),
+            sleep=time.sleep)
+        time.sleep(FIRST_POLL)
+        try:
+            status = poll(self._exec_status, pid)
+        except tenacity.RetryError as error:
+            raise exceptions.AgentError(
+                f'a program in instance {self.instance} did not end within '
+                f'{timeout:.0f} s') from error
+        return Exit(_of(int, status.get('exitcode')),
+                    _text(status.get('out-data', '')))
+
+    def mounts(self) -> list[Mount]:
+        """Return what is mounted on disks (guest-get-fsinfo)."""
+        entries = _of(list, self._command(FSINFO))
+        if len(entries) > MAX_MOUNTS:
+            raise _nonsense(f'{len(entries)} mounts')
+        return [_mount(_of(dict, entry)) for entry in entries]
+
+    def frozen(self) -> bool:
+        """Return whether the agent holds a freeze (guest-fsfreeze-status)."""
+        return bool(self._command(FREEZE_STATUS) == 'frozen')
+
+    def freeze(self, mountpoints: Sequence[str]) -> int:
+        """Freeze those and return how many filesystems that were.
+
+        QAPI's guest-fsfreeze-freeze-list. After any error the freeze may
+        still happen: thaw.
+        """
+        return _of(int, self._command(FREEZE, mountpoints=list(mountpoints)))
+
+    def thaw(self) -> int:
+        """Thaw all that is frozen in the guest; return how many that were.
+
+        QAPI's guest-fsfreeze-thaw: 0 when somebody thawed before.
+        """
+        return _of(int, self._command(THAW))
+
+    def _exec_status(self, pid: int) -> dict[str, Any]:
+        return _of(dict, self._command(EXEC_STATUS, pid=pid))
+
+    def _command(self, name: str, **arguments: Any) -> Any:
+        request: dict[str, Any] = {'execute': name}
+        if arguments:
+            request['arguments'] = arguments
+        self.round_trips += 1
+        answer = self._domain.agent_command(jsonutils.dumps(request),
+                                            self._timeout)
+        if len(answer) > MAX_ANSWER:
+            raise _nonsense(f'{len(answer)} characters to {name}')
+        try:
+            return _of(dict, jsonutils.loads(answer))['return']
+        except (ValueError, KeyError, RecursionError) as error:
+            raise _nonsense(f'no return value to {name}') from error
+
+
+def _of(kind: type, value: Any) -> Any:
+    # JSON's true is an int to Python, not to QAPI.
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise _nonsense(f'{type(value).__name__} for {kind.__name__}')
+    return value
+
+
+def _nonsense(what: str) -> exceptions.AgentError:
+    return exceptions.AgentError(f'the guest agent answered {what}')
+
+
+def _text(encoded: Any) -> str:
+    try:
+        return base64.b64decode(_of(str, encoded)).decode('utf-8', 'replace')
+    except (binascii.Error, ValueError) as error:
+        raise _nonsense('something else than base64') from error
+
+
+def _mount(entry: dict[str, Any]) -> Mount:
+    disks = [_of(dict, disk) for disk in _of(list, entry.get('disk', []))]
+    return Mount(
+        name=_of(str, entry.get('name')),
+        mountpoint=_of(str, entry.get('mountpoint')),
+        kind=_of(str, entry.get('type')),
+        serials=frozenset(disk['serial'] for disk in disks
+                          if isinstance(disk.get('serial'), str)),
+        addresses=frozenset(
+            _address(disk['pci-controller']) for disk in disks
+            if isinstance(disk.get('pci-controller'), dict)))
+
+
+def _address(pci: dict[str, Any]) -> str:
+    domain, bus, slot, function = (
+        _of(int, pci.get(part))
+        for part in ('domain', 'bus', 'slot', 'function'))
+    return f'{domain:04x}:{bus:02x}:{slot:02x}.{function:x}'

@@ -1,0 +1,189 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Options of the ``[write_through]`` section of cinder.conf."""
+
+import re
+from typing import Any
+
+from oslo_config import cfg
+from oslo_config import types
+
+from cinder_wt_backup import evidence
+from cinder_wt_backup import exceptions
+
+GROUP = 'write_through'
+HOST_NAME = re.compile(r'[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?')
+HOST_ADDRESS = re.compile(r'[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\]')
+# What a lease must outlast besides the drain and the window: starting and
+# ending the guardian.
+LEASE_MARGIN = 10
+
+_seconds = types.Integer(min=1, max=3600)
+
+OPTIONS = [
+    cfg.StrOpt(
+        'wrapped_driver',
+        help='Class path of the stock backup driver that stores and restores '
+             'the data: what backup_driver was before, for example '
+             'cinder.backup.drivers.posix.PosixBackupDriver. Backups are '
+             'recorded under this name, so that they can be restored by '
+             'stock Cinder. No default: the service does not start '
+             'without it.'),
+    cfg.ListOpt(
+        'methods',
+        default=['write_through', 'freeze'],
+        help='Ways to make a guest consistent, tried in this order until '
+             'one is permitted by the guest. write_through needs the guest '
+             'agent\'s guest-exec; freeze blocks the applications while the '
+             'snapshot is made. Empty: every backup is passed to the wrapped '
+             'driver untouched (the emergency switch).'),
+    cfg.StrOpt(
+        'barrier',
+        default='none',
+        choices=[('none', 'write-through only'),
+                 ('freeze', 'freeze the file systems, for freeze_timeout at '
+                            'the most, around the point in time')],
+        help='Whether write_through is topped by a short freeze. With it the '
+             'backup is as clean as if the volume had been unmounted, and '
+             'writers wait while the snapshot is made.'),
+    cfg.StrOpt(
+        'required_level',
+        default='crash',
+        choices=[level.value for level in evidence.Level],
+        help='A backup of a volume in use that does not reach this level '
+             'fails. crash: none fails on our account.'),
+    cfg.BoolOpt(
+        'freeze_without_lease',
+        default=True,
+        help='Whether guests that block guest-exec may be frozen. In such a '
+             'guest nothing can be left that thaws it by itself: if this host '
+             'dies in the moment of the freeze, the guest stays frozen until '
+             'cinder-backup is restarted or another host undoes it.'),
+    cfg.StrOpt(
+        'libvirt_uri',
+        default='qemu+tls://{host}/system',
+        help='How the libvirt of a compute host is reached; {host} is '
+             'replaced by its address. Needs read-write access, which is '
+             'root-equivalent on the compute host.'),
+    cfg.ListOpt(
+        'libvirt_hosts',
+        default=[],
+        item_type=types.String(),
+        help='The known compute hosts, "name" or "name:address", where name '
+             'is what Nova calls the host and address what {host} becomes. '
+             'An instance on another host is not touched. Empty: Nova is '
+             'asked where an instance runs, with the credentials of the '
+             '[nova] section.'),
+    cfg.Opt(
+        'agent_timeout',
+        type=_seconds,
+        default=10,
+        help='Seconds to wait for one answer of libvirt or of a guest agent. '
+             'After it the guest counts as silent and the backup goes on at '
+             'the level that is true.'),
+    cfg.Opt(
+        'drain_timeout',
+        type=_seconds,
+        default=30,
+        help='Seconds for which dirty data may be written back gently before '
+             'the guest is made write-through. A guest with more dirty data '
+             'than can be written in this time sees a longer stall.'),
+    cfg.Opt(
+        'freeze_timeout',
+        type=_seconds,
+        default=3,
+        help='Seconds for which a guest may be frozen. A snapshot that takes '
+             'longer has the level of what is beneath the freeze.'),
+    cfg.Opt(
+        'window_timeout',
+        type=_seconds,
+        default=60,
+        help='Seconds from making the guest write-through to putting it '
+             'back. A snapshot that takes longer is recorded as flushed.'),
+    cfg.Opt(
+        'lock_timeout',
+        type=_seconds,
+        default=60,
+        help='Seconds to wait for another window in the same instance, or '
+             'for one of max_windows. After it the backup goes on as crash.'),
+    cfg.Opt(
+        'lease',
+        type=_seconds,
+        default=180,
+        help='Seconds after which a guest undoes a window by itself, '
+             'whatever happened to this host. Must exceed drain_timeout + '
+             'window_timeout + 2 * agent_timeout + %d.' % LEASE_MARGIN),
+    cfg.IntOpt(
+        'max_windows',
+        default=16,
+        min=1,
+        max=48,
+        help='Simultaneous windows of one cinder-backup process. Each holds '
+             'one of the 64 threads that serve its RPC.'),
+]
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Return the options for oslo-config-generator."""
+    return [(GROUP, list(OPTIONS))]
+
+
+def register(conf: cfg.ConfigOpts = cfg.CONF) -> cfg.GroupAttr:
+    """Register the options and return their group."""
+    conf.register_opts(OPTIONS, group=GROUP)
+    return conf[GROUP]
+
+
+def known_hosts(options: Any) -> dict[str, str]:
+    """Return the operator's compute hosts: name -> address.
+
+    :raises ConfigurationError: an entry is no host name
+    """
+    hosts = {}
+    for entry in options.libvirt_hosts:
+        name, _, address = entry.partition(':')
+        address = address or name
+        if not HOST_NAME.fullmatch(name) or not HOST_ADDRESS.fullmatch(
+                address):
+            raise exceptions.ConfigurationError(
+                f'[{GROUP}] libvirt_hosts: {entry!r} is neither "name" nor '
+                f'"name:address".')
+        hosts[name] = address
+    return hosts
+
+
+def check(options: Any, methods: list[str]) -> None:
+    """Refuse values that cannot work together.
+
+    :param methods: names of the methods that are installed
+    :raises ConfigurationError: names the option, its value and the remedy
+    """
+    needed = (options.drain_timeout + options.window_timeout
+              + 2 * options.agent_timeout + LEASE_MARGIN)
+    if options.lease <= needed:
+        raise exceptions.ConfigurationError(
+            f'[{GROUP}] lease = {options.lease} must exceed drain_timeout + '
+            f'window_timeout + 2 * agent_timeout + {LEASE_MARGIN} = {needed}: '
+            f'else guests would be put back before their snapshot is made.')
+    for name in options.methods:
+        if name not in methods:
+            raise exceptions.ConfigurationError(
+                f'[{GROUP}] methods: {name!r} is not installed; there are: '
+                f'{", ".join(sorted(methods))}.')
+    try:
+        options.libvirt_uri.format(host='host')
+    except (KeyError, ValueError, IndexError):
+        raise exceptions.ConfigurationError(
+            f'[{GROUP}] libvirt_uri = {options.libvirt_uri!r}: only {{host}} '
+            f'can be replaced in it.')
+    known_hosts(options)

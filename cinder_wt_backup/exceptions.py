@@ -1,0 +1,78 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What can go wrong on the way to a consistent backup.
+
+Every error of an outside thing (libvirt, the guest agent, the guardian) is
+translated into one of these where it arises. Its text is what an operator
+reads, in the log and as ``wt:reason`` in the backup's metadata, so it names
+what happened and what to do about it.
+"""
+
+
+class WriteThroughError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigurationError(WriteThroughError):
+    """The service cannot start with these options or with this Cinder."""
+
+
+class PolicyError(WriteThroughError):
+    """A backup cannot have what was asked of it; it has to fail."""
+
+
+class Unreachable(WriteThroughError):
+    """Nothing can be learnt of this guest: no host, no domain, no agent."""
+
+
+class HostUnreachable(Unreachable):
+    """The compute host's libvirt did not answer in time or refused."""
+
+
+class DomainNotFound(Unreachable):
+    """The host does not run that instance with that volume."""
+
+
+class DomainNotRunning(Unreachable):
+    """The domain is there but its guest does not run.
+
+    :ivar shut_off: the instance is shut off, rather than paused or crashed
+    """
+
+    def __init__(self, message: str, shut_off: bool) -> None:
+        super().__init__(message)
+        self.shut_off = shut_off
+
+
+class AgentError(WriteThroughError):
+    """The guest agent answered with an error, or with nonsense."""
+
+
+class AgentUnavailable(AgentError, Unreachable):
+    """There is no agent channel, or the agent is silent."""
+
+
+class CommandBlocked(AgentError):
+    """The guest's agent does not permit a command that is needed."""
+
+
+class GuardianError(WriteThroughError):
+    """The guardian could not do its work in the guest."""
+
+
+class GuardianBusy(GuardianError):
+    """Another window is open in this guest."""
+
+
+class TooManyWindows(WriteThroughError):
+    """``max_windows`` or a lock could not be had in time."""

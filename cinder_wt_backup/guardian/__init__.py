@@ -1,0 +1,176 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The guardian: the small program that changes a guest and puts it back.
+
+``guardian.sh`` beside this module runs in the guest; this is its host side.
+It travels as guest-exec's input, its arguments as an argument list: no text
+of a guest or tenant ever becomes part of a program.
+"""
+
+import dataclasses
+import enum
+import importlib.resources
+import re
+
+from cinder_wt_backup import agent
+from cinder_wt_backup import exceptions
+
+# Keeps the program under /run, where no filesystem of a volume is, and runs
+# it. "$2" is the token: what one window leaves is found by it.
+BOOT = ('umask 077; d=/run/cinder-wt-backup.$2; mkdir -p "$d" && '
+        'cat >"$d/guardian.$1" && exec /bin/sh "$d/guardian.$1" "$@"')
+# Longer answers are no guardian's: 4,096 filesystems with 255 characters.
+MAX_LINES = 4200
+LINE = re.compile(
+    r'(?P<word>late|spans|held|swap|raw|same|done)'
+    r'|dirty (?P<dirty>\d{1,15})'
+    r'|stuck (?P<stuck>\d{1,6}:\d{1,8})'
+    r'|fs (?P<number>\d{1,6}:\d{1,8}) (?P<kind>[A-Za-z0-9_.+-]{1,32}) '
+    r'(?P<state>rw|ro|sync|nobarrier) (?P<point>/\S{0,4096})')
+ESCAPE = re.compile(r'\\([0-3][0-7]{2})')
+
+
+class _Status(enum.IntEnum):
+    DONE = 0
+    LAPSED = 3
+    BUSY = 4
+    NO_DISK = 5
+    NO_LEASE = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Filesystem:
+    """A filesystem on the volume, as the guest's kernel shows it.
+
+    :ivar number: ``major:minor`` of its superblock
+    :ivar state: ``rw``, ``ro``, ``sync`` or ``nobarrier``
+    """
+
+    number: str
+    kind: str
+    state: str
+    mountpoint: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What the guardian found.
+
+    :ivar filesystems: on the volume, each once
+    :ivar words: ``late`` the drain was cut short, ``spans`` something lies
+        on other disks too, ``held`` device-mapper or md is on it, ``swap``,
+        ``raw`` a device without filesystem is in use, ``same`` (release) the
+        mounts are those of the start
+    :ivar stuck: (release) filesystems that stayed synchronous
+    :ivar dirty_kb: what was dirty in the guest at the start
+    """
+
+    filesystems: tuple[Filesystem, ...]
+    words: frozenset[str]
+    stuck: tuple[str, ...] = ()
+    dirty_kb: int = 0
+
+
+class Guardian:
+    """One window's guardian in one guest.
+
+    :param guest_agent: that guest's agent; must permit guest-exec
+    :param token: the window's name, hexadecimal
+    :param timeout: seconds that starting and ending may take besides a drain
+    """
+
+    def __init__(self, guest_agent: agent.Agent, token: str,
+                 timeout: int) -> None:
+        self._agent = guest_agent
+        self._token = token
+        self._timeout = timeout
+        self._program = importlib.resources.files(__name__).joinpath(
+            'guardian.sh').read_bytes()
+
+    def start(self, volume: str, address: str | None, lease: int,
+              drain: int) -> Report:
+        """Make the volume's filesystems write-through, under a lease.
+
+        :param volume: the volume's id
+        :param address: the disk's PCI address, if it has one
+        :param lease: seconds after which the guest undoes it by itself
+        :param drain: seconds for the gentle drain
+        :raises GuardianBusy: another window is open in the guest
+        :raises GuardianError, AgentError: it is not write-through; release
+            all the same when it is not known how far it came
+        """
+        return self._run(drain + self._timeout, 'start', self._token, volume,
+                         address or '-', str(lease), str(drain))
+
+    def release(self) -> Report:
+        """Put everything back; harmless when there is nothing to put back.
+
+        :raises GuardianError: the lease had ended: the guest has put itself
+            back, and nothing can be claimed
+        """
+        return self._run(self._timeout, 'release', self._token)
+
+    def _run(self, timeout: int, *arguments: str) -> Report:
+        ended = self._agent.run(
+            ('/bin/sh', '-c', BOOT, 'guardian', *arguments), self._program,
+            timeout)
+        if ended.status == _Status.DONE:
+            return parse(ended.output)
+        where = f'in instance {self._agent.instance}'
+        raise {
+            _Status.LAPSED: exceptions.GuardianError(
+                f'the lease {where} had ended before the release: the guest '
+                f'put itself back'),
+            _Status.BUSY: exceptions.GuardianBusy(
+                f'another window is open {where}'),
+            _Status.NO_DISK: exceptions.GuardianError(
+                f'the volume\'s disk was not found {where}: its serial is '
+                f'missing from /sys/block'),
+            _Status.NO_LEASE: exceptions.GuardianError(
+                f'nothing could be left behind {where} to put it back, so it '
+                f'was not changed'),
+        }.get(ended.status, exceptions.GuardianError(
+            f'the guardian ended with status {ended.status} {where}; does '
+            f'its agent run as root, with /run writable?'))
+
+
+def parse(output: str) -> Report:
+    """Read a guardian's report; it is the guest's word, so every line counts.
+
+    :raises GuardianError: it is not a whole report
+    """
+    lines = output.splitlines()
+    if not lines or lines[-1] != 'done' or len(lines) > MAX_LINES:
+        raise exceptions.GuardianError('the guardian\'s report is incomplete')
+    filesystems, words, stuck, dirty = [], set(), [], 0
+    for line in lines:
+        match = LINE.fullmatch(line)
+        if match is None:
+            raise exceptions.GuardianError(
+                'the guardian\'s report has a line that no guardian writes')
+        if match['number']:
+            filesystems.append(Filesystem(
+                match['number'], match['kind'], match['state'],
+                _unescaped(match['point'])))
+        elif match['word']:
+            words.add(match['word'])
+        elif match['stuck']:
+            stuck.append(match['stuck'])
+        else:
+            dirty = int(match['dirty'])
+    return Report(tuple(filesystems), frozenset(words), tuple(stuck), dirty)
+
+
+def _unescaped(point: str) -> str:
+    """Undo the octal escapes of /proc/self/mountinfo."""
+    return ESCAPE.sub(lambda match: chr(int(match[1], 8)), point)
