@@ -1,0 +1,78 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""cinder-backup, alone or on several hosts, each with options of its own."""
+
+from collections.abc import Mapping
+import os
+import time
+
+from tests.cloud import configs
+from tests.cloud import database
+from tests.cloud import layout
+from tests.cloud import process
+
+_BINARY = 'cinder-backup'
+# Enough of the scheduler's log to hold the latest news of every host.
+_RECENT = 1 << 20
+
+
+def name_of(host: str) -> str:
+    """The name of a host's cinder-backup among the services."""
+    return _BINARY if host == layout.HOST else f'{_BINARY}-{host}'
+
+
+def hosts() -> list[str]:
+    """The hosts that have a cinder-backup besides the usual one."""
+    found = (layout.ETC / 'cinder').glob('backup-*.conf')
+    names = (path.stem.removeprefix('backup-') for path in found)
+    return sorted(name for name in names if name != layout.HOST)
+
+
+def daemon(host: str) -> process.Daemon:
+    """The process; its overlay comes last, and so wins."""
+    return process.Daemon(
+        name_of(host),
+        [layout.VENV / 'bin' / _BINARY, '--config-file', layout.CINDER_CONF,
+         '--config-file', configs.backup_overlay(host)],
+        mark=_BINARY, patience=60)
+
+
+def write_options(host: str,
+                  options: Mapping[str, Mapping[str, str]]) -> None:
+    """What the host's cinder-backup has on top of cinder.conf."""
+    configs.write_backup_overlay(host, options)
+
+
+def ensure_options(host: str) -> None:
+    """Plain options, where there are none yet."""
+    if not configs.backup_overlay(host).exists():
+        write_options(host, {})
+
+
+def is_ready(host: str, since: float) -> bool:
+    """Whether it is alive, and the scheduler knows that it can work.
+
+    Until then a backup fails with "Service not found for creating backup".
+    """
+    return (database.has_beaten('cinder', _BINARY, host, since)
+            and _is_known(host, since))
+
+
+def _is_known(host: str, since: float) -> bool:
+    after = time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(since))
+    news = f'Received backup service update from {host}: '
+    with layout.log_file('cinder-scheduler').open('rb') as log:
+        log.seek(-min(_RECENT, os.fstat(log.fileno()).st_size), os.SEEK_END)
+        recent = log.read().decode(errors='replace').splitlines()
+    return any(news in line and "'backend_state': True" in line
+               and line[:len(after)] >= after for line in recent)

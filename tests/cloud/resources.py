@@ -1,0 +1,79 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What tests find in the cloud: images, a flavor, a volume type."""
+
+import openstack
+
+from tests.cloud import accounts
+from tests.cloud import image
+from tests.cloud import layout
+
+FLAVOR = 'm1.guest'
+VOLUME_TYPE = 'ceph'
+_AGENT = {'hw_qemu_guest_agent': 'yes'}
+_VIRTIO = {'os_command_line': image.ROOT_VIRTIO}
+_SCSI = {'os_command_line': image.ROOT_SCSI, 'hw_disk_bus': 'scsi',
+         'hw_scsi_model': 'virtio-scsi'}
+# One disk, seen in three ways.
+IMAGES = {
+    'guest': _VIRTIO | _AGENT,
+    'guest-scsi': _SCSI | _AGENT,
+    'guest-noagent': _VIRTIO,
+}
+
+
+def create_images() -> None:
+    """Upload the guest; safe to repeat."""
+    with accounts.connect() as connection:
+        boot = {
+            'kernel_id': _upload(connection, 'guest-kernel', layout.KERNEL,
+                                 'aki'),
+            'ramdisk_id': _upload(connection, 'guest-initrd', layout.INITRD,
+                                  'ari'),
+            'hw_rng_model': 'virtio',
+        }
+        for name, properties in IMAGES.items():
+            _upload(connection, name, layout.ROOTFS, 'raw',
+                    boot | properties)
+
+
+def create_flavor() -> None:
+    """Make the flavor that fits the guest; safe to repeat."""
+    with accounts.connect() as connection:
+        if not connection.compute.find_flavor(FLAVOR):
+            connection.compute.create_flavor(name=FLAVOR, ram=512, vcpus=1,
+                                             disk=1)
+
+
+def create_volume_type() -> None:
+    """Make the volume type of Ceph; safe to repeat."""
+    with accounts.connect() as connection:
+        storage = connection.block_storage
+        if not storage.find_type(VOLUME_TYPE):
+            storage.create_type(
+                name=VOLUME_TYPE,
+                extra_specs={'volume_backend_name': VOLUME_TYPE})
+
+
+def _upload(connection: openstack.connection.Connection, name: str,
+            path: object, disk_format: str,
+            properties: dict[str, str] | None = None) -> str:
+    for found in connection.image.images(name=name):
+        if found.status == 'active':
+            return found.id
+        connection.image.delete_image(found)
+    return connection.create_image(
+        name, filename=str(path), disk_format=disk_format,
+        container_format='bare' if disk_format == 'raw' else disk_format,
+        visibility='public', validate_checksum=False, wait=True,
+        **(properties or {})).id

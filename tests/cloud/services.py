@@ -1,0 +1,226 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The table of all services and steps, and what each of them needs."""
+
+from collections.abc import Callable
+import functools
+import socket
+import urllib.error
+import urllib.request
+
+from tests.cloud import accounts
+from tests.cloud import backup
+from tests.cloud import ceph
+from tests.cloud import configs
+from tests.cloud import console
+from tests.cloud import database
+from tests.cloud import graph
+from tests.cloud import hypervisor
+from tests.cloud import image
+from tests.cloud import layout
+from tests.cloud import outside
+from tests.cloud import process
+from tests.cloud import resources
+
+_VENV_BIN = layout.VENV / 'bin'
+_RABBITMQ_ENVIRONMENT = {
+    'ERL_EPMD_ADDRESS': layout.ADDRESS,
+    'RABBITMQ_CONFIG_FILE': configs.RABBITMQ / 'rabbitmq.conf',
+    'RABBITMQ_CONF_ENV_FILE': '/dev/null',
+    'RABBITMQ_DIST_PORT': layout.RABBITMQ_DISTRIBUTION_PORT,
+    'RABBITMQ_ENABLED_PLUGINS_FILE': configs.RABBITMQ / 'enabled_plugins',
+    'RABBITMQ_LOG_BASE': layout.LOG,
+    'RABBITMQ_MNESIA_BASE': layout.DATA / 'rabbitmq',
+    'RABBITMQ_NODENAME': 'wtcloud@localhost',
+    'RABBITMQ_PID_FILE': layout.RUN / 'rabbitmq-own.pid',
+    'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS':
+        '+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none',
+    # Makes its start script become the server instead of watching it.
+    'RUNNING_UNDER_SYSTEMD': 'true',
+}
+
+
+def table() -> dict[str, graph.Node]:
+    """All nodes by name, in the order in which they are shown."""
+    nodes = [*_infrastructure(), *_identity(), *_images(), *_volumes(),
+             *_computes()]
+    nodes += [_backup(host) for host in backup.hosts()]
+    return {node.name: node for node in nodes}
+
+
+def _infrastructure() -> list[graph.Node]:
+    step, service, daemon = graph.Step, graph.Service, process.Daemon
+    ready = ('prepare',)
+    return [
+        step('prepare', _prepare, once=False),
+        step('mariadb-data', database.install, ready),
+        service('mariadb', daemon('mariadb', [
+            '/usr/sbin/mariadbd', f'--defaults-file={configs.MARIADB_CONF}']),
+            database.is_ready, ('mariadb-data',)),
+        step('databases', database.create, ('mariadb',)),
+        service('epmd', daemon('epmd', [
+            '/usr/bin/epmd', '-address', layout.ADDRESS]),
+            _listens('epmd'), ready),
+        service('rabbitmq', daemon(
+            'rabbitmq', ['/usr/lib/rabbitmq/bin/rabbitmq-server'],
+            {key: str(value) for key, value in _RABBITMQ_ENVIRONMENT.items()},
+            mark='wtcloud@localhost'), _listens('rabbitmq'), ('epmd',)),
+        step('ceph-mon-data', ceph.create_monitor, ready),
+        service('ceph-mon', _ceph('mon', 'a'), ceph.monitor_is_ready,
+                ('ceph-mon-data',)),
+        step('ceph-mgr-data', ceph.create_manager, ('ceph-mon',)),
+        service('ceph-mgr', _ceph('mgr', 'x'), ceph.manager_is_ready,
+                ('ceph-mgr-data',)),
+        step('ceph-osd-data', ceph.create_disk, ('ceph-mon',)),
+        service('ceph-osd', _ceph('osd', '0'), ceph.disk_is_ready,
+                ('ceph-osd-data',)),
+        step('ceph-pools', ceph.create_pools, ('ceph-osd',)),
+        service('libvirtd', daemon('libvirtd', [
+            '/usr/sbin/libvirtd', '--listen', '--config',
+            layout.LIBVIRTD_CONF, '--pid-file',
+            layout.RUN / 'libvirtd-own.pid']),
+            hypervisor.is_ready, ready, hypervisor.shut_down_servers),
+    ]
+
+
+def _identity() -> list[graph.Node]:
+    return [
+        graph.Step('keystone-data', database.sync_keystone, ('databases',)),
+        _wsgi('keystone', 'keystone.wsgi.api', ('keystone-data',),
+              OS_KEYSTONE_CONFIG_FILES=str(layout.KEYSTONE_CONF)),
+        graph.Step('accounts', accounts.create, ('keystone',)),
+    ]
+
+
+def _images() -> list[graph.Node]:
+    return [
+        graph.Step('glance-data', database.sync_glance, ('databases',)),
+        _wsgi('glance', 'glance.wsgi.api',
+              ('glance-data', 'accounts', 'ceph-pools'),
+              OS_GLANCE_CONFIG_DIR=str(layout.GLANCE_CONF.parent)),
+        graph.Step('guest-image', image.ensure, ('prepare',), once=False),
+        graph.Step('images', resources.create_images,
+                   ('glance', 'guest-image')),
+    ]
+
+
+def _volumes() -> list[graph.Node]:
+    storage = ('cinder-scheduler', 'ceph-pools', 'ceph-mgr', 'accounts')
+    return [
+        graph.Step('cinder-data', database.sync_cinder, ('databases',)),
+        _agent('cinder-scheduler', layout.CINDER_CONF,
+               ('cinder-data', 'rabbitmq')),
+        # Without a scheduler its first answer takes a minute.
+        _wsgi('cinder-api', 'cinder.wsgi.api',
+              ('cinder-scheduler', 'accounts'),
+              pyargv=f'--config-file {layout.CINDER_CONF}'),
+        _agent('cinder-volume', layout.CINDER_CONF, storage, host='vm@ceph'),
+        _backup(layout.HOST),
+        graph.Step('volume-type', resources.create_volume_type,
+                   ('cinder-api',)),
+    ]
+
+
+def _computes() -> list[graph.Node]:
+    ready = ('nova-data', 'rabbitmq')
+    return [
+        graph.Step('nova-data', database.sync_nova, ('databases',)),
+        graph.Step('placement-data', database.sync_placement,
+                   ('databases',)),
+        _wsgi('placement', 'placement.wsgi.api',
+              ('placement-data', 'accounts'),
+              OS_PLACEMENT_CONFIG_DIR=str(layout.PLACEMENT_CONF.parent)),
+        _wsgi('network', 'tests.cloud.network', ('prepare',),
+              PYTHONPATH=str(layout.ROOT)),
+        _agent('nova-conductor', layout.NOVA_CONF, ready),
+        _agent('nova-scheduler', layout.NOVA_CONF, (*ready, 'placement')),
+        _wsgi('nova-api', 'nova.wsgi.osapi_compute',
+              ('nova-conductor', 'accounts'),
+              OS_NOVA_CONFIG_DIR=str(layout.NOVA_CONF.parent)),
+        graph.Step('old-servers', hypervisor.forget, ('libvirtd',)),
+        graph.Step('libvirt-secret', hypervisor.set_secret,
+                   ('libvirtd', 'ceph-pools'), once=False),
+        _agent('nova-compute', layout.NOVA_CPU_CONF, (
+            'nova-conductor', 'placement', 'network', 'glance', 'cinder-api',
+            'old-servers', 'libvirt-secret', 'ceph-mgr')),
+        graph.Step('compute-host', _wait_for_compute,
+                   ('nova-compute', 'nova-scheduler')),
+        graph.Step('flavor', resources.create_flavor, ('nova-api',)),
+    ]
+
+
+def _prepare() -> None:
+    configs.write()
+    backup.ensure_options(layout.HOST)
+    outside.change()
+
+
+def _ceph(kind: str, ident: str) -> process.Daemon:
+    return process.Daemon(f'ceph-{kind}', [
+        f'/usr/bin/ceph-{kind}', '-f', '-c', layout.CEPH_CONF, '-i', ident])
+
+
+def _wsgi(name: str, module: str, needs: tuple[str, ...], pyargv: str = '',
+          **env: str) -> graph.Service:
+    argv = [_VENV_BIN / 'uwsgi', '--http-socket',
+            f'{layout.ADDRESS}:{layout.PORTS[name]}', '--module',
+            f'{module}:application', '--processes', '1', '--threads', '8',
+            '--enable-threads', '--lazy-apps', '--need-app', '--die-on-term',
+            '--buffer-size', '65535', '--add-header', 'Connection: close',
+            '--http-chunked-input', '--disable-logging',
+            '--procname-prefix-spaced', name]
+    if pyargv:
+        argv += ['--pyargv', pyargv]
+    return graph.Service(name, process.Daemon(name, argv, env),
+                         _answers(name), needs)
+
+
+def _agent(name: str, conf: object, needs: tuple[str, ...],
+           host: str = layout.HOST) -> graph.Service:
+    daemon = process.Daemon(
+        name, [_VENV_BIN / name, '--config-file', str(conf)], mark=name)
+    return graph.Service(
+        name, daemon, functools.partial(
+            database.has_beaten, name.partition('-')[0], name, host), needs)
+
+
+def _backup(host: str) -> graph.Service:
+    return graph.Service(
+        backup.name_of(host), backup.daemon(host),
+        functools.partial(backup.is_ready, host),
+        ('cinder-scheduler', 'ceph-pools', 'accounts'))
+
+
+def _listens(name: str) -> Callable[[float], bool]:
+    def ready(_since: float) -> bool:
+        with socket.create_connection((layout.ADDRESS, layout.PORTS[name]),
+                                      timeout=5):
+            return True
+    return ready
+
+
+def _answers(name: str) -> Callable[[float], bool]:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def ready(_since: float) -> bool:
+        try:
+            with direct.open(layout.url(name), timeout=30):
+                return True
+        except urllib.error.HTTPError as err:
+            return err.code < 500
+    return ready
+
+
+def _wait_for_compute() -> None:
+    console.wait_for('the compute host in its cell',
+                     database.compute_is_mapped, 60)
