@@ -64,6 +64,15 @@ class Evidence:
             return self
         return dataclasses.replace(self, level=level, reason=reason)
 
+    def with_reason(self, reason: str) -> 'Evidence':
+        """Return it with a remark that does not change the claim."""
+        return dataclasses.replace(self, reason=reason)
+
+    def with_freeze(self, milliseconds: int) -> 'Evidence':
+        """Return it as of a method that was topped by a freeze."""
+        return dataclasses.replace(self, method=f'{self.method}+freeze',
+                                   freeze_ms=milliseconds)
+
     def as_metadata(self) -> dict[str, str]:
         """Return it as a backup's metadata: ASCII, bounded, ``wt:`` keys."""
         values = {

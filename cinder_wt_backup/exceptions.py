@@ -70,8 +70,16 @@ class GuardianError(WriteThroughError):
     """The guardian could not do its work in the guest."""
 
 
+class GuardianLapsed(GuardianError):
+    """The lease had ended: the guest has put itself back."""
+
+
 class GuardianBusy(GuardianError):
     """Another window is open in this guest."""
+
+
+class BackupGone(WriteThroughError):
+    """The backup was deleted or reset while we waited."""
 
 
 class TooManyWindows(WriteThroughError):

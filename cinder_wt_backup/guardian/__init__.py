@@ -98,25 +98,28 @@ class Guardian:
             'guardian.sh').read_bytes()
 
     def start(self, volume: str, address: str | None, lease: int,
-              drain: int) -> Report:
+              drain: int, barrier: bool) -> Report:
         """Make the volume's filesystems write-through, under a lease.
 
         :param volume: the volume's id
         :param address: the disk's PCI address, if it has one
         :param lease: seconds after which the guest undoes it by itself
         :param drain: seconds for the gentle drain
+        :param barrier: the host may freeze: the lease thaws as well
         :raises GuardianBusy: another window is open in the guest
         :raises GuardianError, AgentError: it is not write-through; release
             all the same when it is not known how far it came
         """
         return self._run(drain + self._timeout, 'start', self._token, volume,
-                         address or '-', str(lease), str(drain))
+                         address or '-', str(lease), str(drain),
+                         'barrier' if barrier else '-')
 
     def release(self) -> Report:
         """Put everything back; harmless when there is nothing to put back.
 
-        :raises GuardianError: the lease had ended: the guest has put itself
+        :raises GuardianLapsed: the lease had ended: the guest has put itself
             back, and nothing can be claimed
+        :raises GuardianError, AgentError: it did not answer as it should
         """
         return self._run(self._timeout, 'release', self._token)
 
@@ -128,7 +131,7 @@ class Guardian:
             return parse(ended.output)
         where = f'in instance {self._agent.instance}'
         raise {
-            _Status.LAPSED: exceptions.GuardianError(
+            _Status.LAPSED: exceptions.GuardianLapsed(
                 f'the lease {where} had ended before the release: the guest '
                 f'put itself back'),
             _Status.BUSY: exceptions.GuardianBusy(

@@ -14,12 +14,13 @@
 # The guardian: makes the filesystems of one disk write-through for a moment
 # and puts them back, whatever happens to the host that asked for it.
 #
-#   guardian start   TOKEN VOLUME_ID ADDRESS LEASE DRAIN
+#   guardian start   TOKEN VOLUME_ID ADDRESS LEASE DRAIN barrier|-
 #   guardian release TOKEN
 #   guardian keep    TOKEN LEASE       (the lease-keeper; started by start)
 #
 # VOLUME_ID is the disk's serial, ADDRESS its PCI address or "-"; LEASE and
-# DRAIN are seconds. Reports lines of plain words on stdout, the last is
+# DRAIN are seconds; with a barrier the host may freeze, so that a lease that
+# ends also thaws. Reports lines of plain words on stdout, the last is
 # "done". Exit status: 0 done, 3 the lease had ended, 4 another window is
 # open in this guest, 5 the disk is not here, 6 no lease could be given.
 #
@@ -316,6 +317,16 @@ LIST
     [ $# -eq 0 ] || sync -f -- "$@" || sync
 }
 
+thaw_all() {                        # the host froze and did not come back
+    while read -r _number _type _is _id _point; do
+        unescape "$_point"
+        fsfreeze -u -- "$path" ||
+            perl -e 'open(D, $ARGV[0]); ioctl(D, 0xC0045878, 0)' -- "$path"
+    done <<LIST
+$filesystems
+LIST
+}
+
 # ---- the gentle drain
 
 # Saved as "name was ours ratio": writing bytes zeroes the ratio beside it.
@@ -467,7 +478,7 @@ $filesystems
 LIST
 }
 
-start() {                           # VOLUME_ID ADDRESS LEASE DRAIN
+start() {                           # VOLUME_ID ADDRESS LEASE DRAIN BARRIER
     claim || { rm -rf "$DIR"; exit 4; }
     trap forget EXIT
     find_disk "$1" "$2" || exit 5
@@ -482,6 +493,7 @@ $filesystems
 LIST
     mounts
     printf '%s\n' "$mounts" >"$DIR/mounts"
+    [ "$5" != barrier ] || : >"$DIR/barrier"
     keeper_runs || exit 6
     drain "$4"
     printf '%s\n' "$flagged" >"$DIR/flagged"
@@ -548,6 +560,7 @@ keep() {                            # LEASE
     trap '' TERM
     take || exit 0
     read -r disk <"$DIR/disk"
+    [ ! -e "$DIR/barrier" ] || { look; thaw_all; }
     undo
     forget
 }

@@ -1,0 +1,243 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One backup of a volume in use: from Cinder's objects to a window and back.
+
+Between the seam and the driver above, which say when, and the window below,
+which knows nothing of Cinder's objects.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import threading
+import time
+from typing import Any
+
+from cinder import context as cinder_context
+from cinder import objects
+from oslo_log import log as logging
+
+from cinder_wt_backup import attachments
+from cinder_wt_backup import evidence
+from cinder_wt_backup import exceptions
+from cinder_wt_backup import policy
+from cinder_wt_backup import record
+from cinder_wt_backup import window as windows
+
+LOG = logging.getLogger(__name__)
+
+CRASH = evidence.Level.CRASH
+CEPH = 'backup.drivers.ceph'
+# How often another process's verdict is looked for, seconds.
+POLL = 0.5
+
+
+class Backups:
+    """The backups that this process makes.
+
+    :param options: the ``[write_through]`` section
+    """
+
+    def __init__(self, options: Any) -> None:
+        self._options = options
+        self._slots = threading.BoundedSemaphore(options.max_windows)
+        self._windows: dict[str, tuple[windows.Window, threading.Event]] = {}
+
+    @contextlib.contextmanager
+    def window(self, context: Any, backup: Any,
+               volume: Any) -> Iterator[windows.Window | None]:
+        """Keep the guests of a volume consistent while the body runs.
+
+        The body has the point in time made and then calls the window's
+        ``wait`` or ``covered``. None: there is nothing to do. The verdict is
+        on record when this ends; only the body's own errors come out of it.
+        """
+        window = self._prepared(context, backup, volume)
+        if window is None:
+            yield None
+            return
+        done = threading.Event()
+        self._windows[backup.id] = window, done
+        try:
+            with self._slot(window):
+                self._note(record.opened, context, volume.id, backup.host,
+                           self._entry(backup, window))
+                window.open()
+                yield window
+        finally:
+            self._finish(context, backup, volume, window)
+            del self._windows[backup.id]
+            done.set()
+
+    def check(self, volume: Any, backup: Any) -> None:
+        """Refuse a backup whose volume has a policy that cannot be read.
+
+        :raises PolicyError: names the value
+        """
+        if self._is_ours(backup, volume):
+            self._policy(volume)
+
+    def point_in_time_passed(self, context: Any, backup: Any) -> None:
+        """Have the backup's window closed, wherever it is; wait for that.
+
+        Bounded: by the time that a release takes, here, and by the window's
+        lease when another process has it.
+        """
+        here = self._windows.get(backup.id)
+        if here is not None:
+            window, done = here
+            window.passed.set()
+            done.wait(self._options.lease)
+            return
+        entry = record.window_of(context, backup.volume_id)
+        while entry is not None and entry.backup == backup.id:
+            if entry.lapsed:
+                LOG.error('The window of backup %(backup)s was left open by '
+                          'a process of %(host)s that is gone; the guest has '
+                          'undone it by its lease.',
+                          {'backup': backup.id, 'host': backup.host})
+                return
+            time.sleep(POLL)
+            entry = record.window_of(context, backup.volume_id)
+
+    def evidence(self, context: Any, backup: Any) -> evidence.Evidence | None:
+        """Return what the backup can claim; None: it is exempt.
+
+        :raises PolicyError: it has to fail, for not reaching what it must
+        """
+        volume = objects.Volume.get_by_id(context, backup.volume_id)
+        if not self._is_ours(backup, volume):
+            return None
+        wish = self._policy(volume)
+        found = record.verdict(context, volume.id, backup.id)
+        if found == record.EXEMPT or wish.off:
+            return None
+        if not isinstance(found, evidence.Evidence):
+            found = evidence.Evidence(
+                CRASH, 'no verdict is on record for this backup: its window '
+                'was not opened, or the process that had it is gone')
+        if not (backup.temp_volume_id or backup.temp_snapshot_id
+                or self.happens_in_driver(backup.service, volume)):
+            found = found.lowered(
+                evidence.Level.FLUSHED, 'the back end gave the live volume '
+                'instead of a snapshot of it')
+        refusal = wish.refuse(found)
+        if refusal:
+            raise exceptions.PolicyError(refusal)
+        return found
+
+    def happens_in_driver(self, service: str, volume: Any) -> bool:
+        """Whether the point in time is made by the backup driver itself.
+
+        So it is where the ceph driver gets a live RBD image (Cinder's
+        RBDDriver.get_backup_device).
+        """
+        return CEPH in service and attachments.driver_type(volume) == 'rbd'
+
+    def recover(self, host: str) -> None:
+        """Put back what a former process of this host left open."""
+        context = cinder_context.get_admin_context()
+        for volume, entry in record.left_open(context, host):
+            LOG.warning('Backup %(backup)s left the window %(token)s on '
+                        'volume %(volume)s open; releasing it.',
+                        {'backup': entry.backup, 'token': entry.token,
+                         'volume': volume.id})
+            try:
+                windows.abandon(
+                    attachments.locate(context, volume, self._options),
+                    entry.token, self._options)
+            except exceptions.WriteThroughError as error:
+                LOG.error('The window on volume %(volume)s could not be '
+                          'released: %(error)s. Its guest undoes it by its '
+                          'lease.', {'volume': volume.id, 'error': error})
+                if not entry.lapsed:
+                    continue
+            record.abandoned(context, volume.id)
+
+    def _is_ours(self, backup: Any, volume: Any) -> bool:
+        return bool(self._options.methods and not backup.snapshot_id
+                    and volume.previous_status == 'in-use')
+
+    def _policy(self, volume: Any) -> policy.Policy:
+        return policy.of(volume.metadata, self._options.required_level)
+
+    def _prepared(self, context: Any, backup: Any,
+                  volume: Any) -> windows.Window | None:
+        """Return the window to open, if there is one; note if there is none.
+
+        :raises PolicyError: the volume's policy cannot be read
+        """
+        if not self._is_ours(backup, volume) or self._policy(volume).off:
+            return None
+        try:
+            return windows.Window(
+                attachments.locate(context, volume, self._options),
+                self._options)
+        except exceptions.WriteThroughError as error:
+            problem = str(error)
+        except Exception as error:
+            # No backup fails because looking had trouble.
+            LOG.exception('Volume %s: unexpected error.', volume.id)
+            problem = f'unexpected error: {error}'
+        self._conclude(context, backup, volume,
+                       evidence.Evidence(CRASH, problem))
+        return None
+
+    @contextlib.contextmanager
+    def _slot(self, window: windows.Window) -> Iterator[None]:
+        if not self._slots.acquire(timeout=self._options.lock_timeout):
+            window.give_up(f'max_windows = {self._options.max_windows} '
+                           f'windows were open all the time')
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def _entry(self, backup: Any, window: windows.Window) -> record.Entry:
+        return record.Entry(
+            backup.id, window.token,
+            round(time.time() + 2 * self._options.lock_timeout
+                  + self._options.lease))
+
+    def _finish(self, context: Any, backup: Any, volume: Any,
+                window: windows.Window) -> None:
+        proof = window.close()
+        self._conclude(context, backup, volume,
+                       None if window.exempt else proof)
+
+    def _conclude(self, context: Any, backup: Any, volume: Any,
+                  proof: evidence.Evidence | None) -> None:
+        """Log and record the verdict."""
+        self._note(record.closed, context, volume.id, backup.id, proof)
+        if proof is None:
+            return
+        details = {'backup': backup.id, 'volume': volume.id,
+                   'level': proof.level.value, 'ms': proof.window_ms,
+                   'reason': proof.reason}
+        if proof.reason:
+            LOG.warning('Backup %(backup)s of volume %(volume)s is %(level)s: '
+                        '%(reason)s', details)
+        else:
+            LOG.info('Backup %(backup)s of volume %(volume)s is %(level)s; '
+                     'the window was open for %(ms)d ms.', details)
+
+    @staticmethod
+    def _note(write: Callable[..., None], context: Any, *args: Any) -> None:
+        """Write to the record; a backup does not fail by it."""
+        try:
+            write(context, *args)
+        except Exception:
+            # Whatever the database raised: the backup goes on.
+            LOG.exception('A window could not be put on record.')

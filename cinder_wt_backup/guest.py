@@ -1,0 +1,110 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One guest that has the volume, and what it permits."""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import functools
+
+from cinder_wt_backup import agent
+from cinder_wt_backup import exceptions
+from cinder_wt_backup import hypervisor
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """An instance that a volume is attached to, checked but not yet reached.
+
+    :ivar uris: libvirt's URIs of the hosts that may run it: more than one
+        during a live migration
+    :ivar source: the network source that Cinder gave out for the volume
+    """
+
+    volume: str
+    project: str
+    instance: str
+    uris: tuple[str, ...]
+    source: str | None = None
+
+
+class Guest:
+    """A running guest that can be asked to make the volume consistent."""
+
+    def __init__(self, target: Target, disk: hypervisor.Disk,
+                 guest_agent: agent.Agent) -> None:
+        self.volume = target.volume
+        self.instance = target.instance
+        self.disk = disk
+        self.agent = guest_agent
+
+    @functools.cached_property
+    def _permitted(self) -> frozenset[str]:
+        return self.agent.permitted()
+
+    def require(self, *commands: str) -> None:
+        """See that the agent carries these out.
+
+        :raises CommandBlocked: it does not
+        :raises AgentError: it did not say
+        """
+        blocked = [name for name in commands if name not in self._permitted]
+        if blocked:
+            raise exceptions.CommandBlocked(
+                f'the guest agent of instance {self.instance} blocks '
+                f'{", ".join(blocked)}: permit it in the guest (RHEL: '
+                f'/etc/sysconfig/qemu-ga)')
+
+    def mounts(self) -> list[agent.Mount]:
+        """Return the filesystems on the volume, one mount of each.
+
+        As the agent sees them: not those of other mount namespaces.
+        """
+        found = {mount.name: mount for mount in self.agent.mounts()
+                 if self._on_volume(mount)}
+        return list(found.values())
+
+    def _on_volume(self, mount: agent.Mount) -> bool:
+        # virtio-blk shows 20 of a serial's 36 characters, SCSI a prefix.
+        return (self.disk.address in mount.addresses
+                or any(self.volume[:20] in serial
+                       for serial in mount.serials))
+
+
+@contextlib.contextmanager
+def reach(target: Target, timeout: int) -> Iterator[Guest]:
+    """Connect to the guest of a target.
+
+    :param timeout: seconds for each call on the way
+    :raises DomainNotRunning: the instance is off or paused
+    :raises Unreachable: no host has it with that volume, or no agent answers
+    """
+    with contextlib.ExitStack() as stack:
+        domain = _find(stack, target, timeout)
+        disk = domain.disk(target.volume, target.project, target.source)
+        domain.check_agent_channel()
+        yield Guest(target, disk, agent.Agent(domain, timeout))
+
+
+def _find(stack: contextlib.ExitStack, target: Target,
+          timeout: int) -> hypervisor.Domain:
+    error: exceptions.WriteThroughError = exceptions.HostUnreachable(
+        f'the host of instance {target.instance} is not known: list it in '
+        f'libvirt_hosts, or set [nova] credentials')
+    for uri in target.uris:
+        try:
+            host = stack.enter_context(hypervisor.Hypervisor(uri, timeout))
+            return host.domain(target.instance)
+        except exceptions.Unreachable as failure:
+            error = failure
+    raise error

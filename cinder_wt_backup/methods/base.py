@@ -1,0 +1,70 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a method must do."""
+
+import abc
+from typing import Any
+
+from cinder_wt_backup import evidence
+from cinder_wt_backup import guest as guests
+
+
+class Method(abc.ABC):
+    """A way to make one guest consistent for a moment.
+
+    Made for one window; ``engage`` and ``release`` are each called once, by
+    the same thread, and ``release`` after whatever ``engage`` came to.
+
+    :param guest: the guest
+    :param token: the window's name, unique, hexadecimal
+    :param options: the ``[write_through]`` section
+    """
+
+    def __init__(self, guest: guests.Guest, token: str, options: Any) -> None:
+        self.guest = guest
+        self.token = token
+        self.options = options
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """See whether this guest permits this method; change nothing.
+
+        :raises CommandBlocked: it does not
+        """
+
+    @abc.abstractmethod
+    def engage(self) -> None:
+        """Make the guest consistent; return when it is.
+
+        Whatever it changes, the guest undoes by itself after the lease.
+
+        :raises WriteThroughError: it could not; ``release`` is still due
+        """
+
+    @abc.abstractmethod
+    def release(self) -> evidence.Evidence:
+        """Put the guest back and say what was proven, without the window's
+        own times.
+
+        :raises WriteThroughError: it cannot be said that the guest is as
+            before: the lease has to see to it
+        """
+
+    @abc.abstractmethod
+    def abandon(self) -> None:
+        """Put a guest back that another process left, by its token.
+
+        Harmless when there is nothing to put back.
+
+        :raises WriteThroughError: as ``release``
+        """

@@ -1,0 +1,158 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Freeze the volume's filesystems: blocks writers, covers everything."""
+
+from collections.abc import Sequence
+import threading
+import time
+from typing import Any
+
+from oslo_log import log as logging
+
+from cinder_wt_backup import agent
+from cinder_wt_backup import evidence
+from cinder_wt_backup import exceptions
+from cinder_wt_backup import guest as guests
+from cinder_wt_backup.methods import base
+
+LOG = logging.getLogger(__name__)
+
+
+class Frozen:
+    """A bounded freeze of some filesystems of a guest.
+
+    Ends by ``thaw`` or after ``timeout``, whichever is first. The agent's
+    thaw is for the whole guest, so what somebody else froze is left alone:
+    it refuses to begin beside another freeze.
+
+    :param timeout: seconds
+    """
+
+    def __init__(self, guest: guests.Guest, timeout: int) -> None:
+        self._guest = guest
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._count = 0
+        self._began = 0.0
+        self._timer: threading.Timer | None = None
+        self.milliseconds = 0
+        self.problem = ''
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the guest is frozen by us now."""
+        return self._timer is not None
+
+    def freeze(self, mountpoints: Sequence[str]) -> None:
+        """Freeze them, all or none.
+
+        :raises AgentError: they are not frozen
+        """
+        if self._guest.agent.frozen():
+            raise exceptions.AgentError(
+                f'instance {self._guest.instance} is frozen by somebody '
+                f'else: thaw it, or wait for who did it')
+        self._began = time.monotonic()
+        try:
+            self._count = self._guest.agent.freeze(mountpoints)
+            if self._count != len(mountpoints):
+                raise exceptions.AgentError(
+                    f'{self._count} of {len(mountpoints)} file systems could '
+                    f'be frozen in instance {self._guest.instance}')
+        except exceptions.WriteThroughError:
+            # One that timed out may still happen: thaw in any case.
+            self._guest.agent.thaw()
+            raise
+        self._timer = threading.Timer(self._timeout, self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def thaw(self) -> bool:
+        """End it; harmless when it has ended.
+
+        :returns: whether the freeze held until now: exactly what was frozen
+            was thawed, and not before
+        :raises AgentError: the agent did not thaw
+        """
+        with self._lock:
+            if self._timer is None:
+                return False
+            self._timer.cancel()
+            self._timer = None
+            thawed = self._guest.agent.thaw()
+            self.milliseconds = round(1000 * (time.monotonic() - self._began))
+            if thawed != self._count:
+                self.problem = (f'{thawed} of {self._count} frozen file '
+                                f'systems were still frozen at the end')
+            return not self.problem
+
+    def _expire(self) -> None:
+        try:
+            if self.thaw():
+                self.problem = (
+                    f'the snapshot took longer than freeze_timeout = '
+                    f'{self._timeout} s, so the freeze was ended before it')
+        except exceptions.WriteThroughError as error:
+            LOG.error('Instance %(instance)s may still be frozen, its agent '
+                      'did not thaw: %(error)s. Run virsh domfsthaw on its '
+                      'host.', {'instance': self._guest.instance,
+                                'error': error})
+
+
+class Freeze(base.Method):
+    """One fsfreeze of this volume's mount points, and no lease in the guest.
+
+    For guests that block guest-exec: what stands in for the lease is a timer
+    here, and the record of the open window, which a restarted cinder-backup
+    or another host works off.
+    """
+
+    def __init__(self, guest: guests.Guest, token: str, options: Any) -> None:
+        super().__init__(guest, token, options)
+        self._frozen = Frozen(guest, options.freeze_timeout)
+        self._mounts: list[agent.Mount] = []
+
+    def check(self) -> None:
+        """See that the guest permits it, and the operator."""
+        self.guest.require(agent.FSINFO, agent.FREEZE, agent.THAW,
+                           agent.FREEZE_STATUS)
+        if not self.options.freeze_without_lease:
+            raise exceptions.CommandBlocked(
+                f'instance {self.guest.instance} could only be frozen '
+                f'without a lease, which freeze_without_lease forbids')
+
+    def engage(self) -> None:
+        """Freeze."""
+        self._mounts = self.guest.mounts()
+        if not self._mounts:
+            raise exceptions.AgentError(
+                f'the agent of instance {self.guest.instance} sees no '
+                f'file system on the volume: what uses it cannot be flushed')
+        self._frozen.freeze([mount.mountpoint for mount in self._mounts])
+
+    def release(self) -> evidence.Evidence:
+        """Thaw; frozen all along is as good as unmounted."""
+        held = self._frozen.thaw()
+        kinds = [mount.kind for mount in self._mounts]
+        return evidence.Evidence(
+            level=(evidence.Level.FILESYSTEM if held
+                   else evidence.Level.FLUSHED),
+            reason=self._frozen.problem,
+            method='freeze',
+            filesystems={kind: kinds.count(kind) for kind in kinds},
+            freeze_ms=self._frozen.milliseconds)
+
+    def abandon(self) -> None:
+        """Thaw what a process that is gone froze."""
+        if self.guest.agent.frozen():
+            self.guest.agent.thaw()

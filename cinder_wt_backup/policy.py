@@ -1,0 +1,71 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a backup must reach: the operator's wish, and the volume owner's."""
+
+from collections.abc import Mapping
+import dataclasses
+
+from oslo_log import log as logging
+
+from cinder_wt_backup import evidence
+from cinder_wt_backup import exceptions
+
+LOG = logging.getLogger(__name__)
+
+KEY = 'wt:policy'
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """What one backup must reach, and whether it may touch a guest at all."""
+
+    required: evidence.Level
+    off: bool = False
+
+    def refuse(self, proof: evidence.Evidence) -> str | None:
+        """Return why a backup with this evidence has to fail, if it has."""
+        if proof.level >= self.required:
+            return None
+        return (f'the backup reached {proof.level.value}, but '
+                f'{self.required.value} is required: {proof.reason}')
+
+
+def of(metadata: Mapping[str, str] | None, required: str) -> Policy:
+    """Return the policy of a volume.
+
+    :param metadata: the volume's own, where ``wt:policy`` may say ``off`` or
+        ``require=LEVEL``; of this and the operator's level the higher counts
+    :param required: the operator's required_level
+    :raises PolicyError: wt:policy says something else
+    """
+    operator = evidence.Level(required)
+    wish = (metadata or {}).get(KEY, '').strip()
+    if not wish:
+        return Policy(operator)
+    if wish == 'off':
+        if operator > evidence.Level.CRASH:
+            LOG.warning('The volume\'s %(key)s = off is ignored: the operator '
+                        'requires %(level)s.',
+                        {'key': KEY, 'level': operator.value})
+            return Policy(operator)
+        return Policy(operator, off=True)
+    verb, _, level = wish.partition('=')
+    try:
+        if verb.strip() == 'require':
+            return Policy(max(operator, evidence.Level(level.strip())))
+    except ValueError:
+        pass
+    raise exceptions.PolicyError(
+        f'the volume\'s metadata {KEY} = {wish[:100]!r} is neither "off" nor '
+        f'"require=LEVEL" with one of '
+        f'{", ".join(known.value for known in evidence.Level)}')

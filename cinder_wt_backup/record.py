@@ -1,0 +1,136 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What every process and host can know of a window: in Cinder's database.
+
+Kept in the volume's *admin* metadata, which tenants can neither read nor
+write, and which any cinder-backup finds by the host that opened the window.
+A volume has one backup in the making at a time, so each key is there once
+and is overwritten by the next window.
+"""
+
+from collections.abc import Iterator
+import dataclasses
+import time
+from typing import Any
+
+from cinder import objects
+from oslo_serialization import jsonutils
+
+from cinder_wt_backup import evidence
+
+OPEN = 'wt:open'            # the host whose window is open, else empty
+WINDOW = 'wt:window'        # of which backup, its token and deadline
+VERDICT = 'wt:verdict'      # what the last window came to, for which backup
+REASON = 'wt:reason'
+EXEMPT = 'exempt'
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """An open window as recorded.
+
+    :ivar until: when its lease has surely ended, seconds of the epoch
+    """
+
+    backup: str
+    token: str
+    until: float
+
+    @property
+    def lapsed(self) -> bool:
+        return time.time() > self.until
+
+
+def opened(context: Any, volume: str, host: str, entry: Entry) -> None:
+    """Record an open window, before anything is changed in a guest."""
+    _write(context, volume, {
+        OPEN: host, WINDOW: jsonutils.dumps(dataclasses.asdict(entry))})
+
+
+def closed(context: Any, volume: str, backup: str,
+           proof: evidence.Evidence | None) -> None:
+    """Record that no window is open and what it came to.
+
+    :param proof: None: the backup is exempt, it carries no evidence
+    """
+    metadata = proof.as_metadata() if proof else {}
+    reason = metadata.pop(evidence.PREFIX + 'reason', '')
+    _write(context, volume, {
+        VERDICT: jsonutils.dumps({
+            'backup': backup,
+            'proof': _stripped(metadata) if proof else EXEMPT}),
+        REASON: reason, OPEN: '', WINDOW: ''})
+
+
+def abandoned(context: Any, volume: str) -> None:
+    """Record that a window which a process left open is closed."""
+    _write(context, volume, {OPEN: '', WINDOW: ''})
+
+
+def verdict(context: Any, volume: str,
+            backup: str) -> evidence.Evidence | None | str:
+    """Return what the window of that backup came to.
+
+    :returns: the evidence; ``EXEMPT``; None when there is no verdict yet
+    """
+    values = _read(context, volume)
+    try:
+        found = jsonutils.loads(values.get(VERDICT) or '{}')
+        if found.get('backup') != backup:
+            return None
+        if found['proof'] == EXEMPT:
+            return EXEMPT
+        metadata = {evidence.PREFIX + key: value
+                    for key, value in found['proof'].items()}
+        metadata[evidence.PREFIX + 'reason'] = values.get(REASON, '')
+        return evidence.Evidence.from_metadata(metadata)
+    except (ValueError, KeyError, AttributeError):
+        return None
+
+
+def window_of(context: Any, volume: str) -> Entry | None:
+    """Return the window that is open on a volume, if one is."""
+    values = _read(context, volume)
+    try:
+        return Entry(**jsonutils.loads(values[WINDOW]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def left_open(context: Any, host: str) -> Iterator[tuple[Any, Entry]]:
+    """Find the windows that a host has on record, with their volumes.
+
+    Cinder's own volume filter matches user metadata as well, which a tenant
+    may fill as he likes: what counts is read from the admin metadata.
+    """
+    for volume in objects.VolumeList.get_all(
+            context, filters={'metadata': {OPEN: host}}):
+        entry = window_of(context, volume.id)
+        if entry and _read(context, volume.id).get(OPEN) == host:
+            yield volume, entry
+
+
+def _read(context: Any, volume: str) -> dict[str, str]:
+    found: dict[str, str] = objects.Volume.get_by_id(
+        context.elevated(), volume).admin_metadata
+    return found
+
+
+def _write(context: Any, volume: str, metadata: dict[str, str]) -> None:
+    objects.Volume.get_by_id(
+        context.elevated(), volume).admin_metadata_update(metadata, False)
+
+
+def _stripped(metadata: dict[str, str]) -> dict[str, str]:
+    return {key.removeprefix(evidence.PREFIX): value
+            for key, value in metadata.items()}
