@@ -36,7 +36,8 @@ class WorkloadTestCase(base.BaseTestCase):
         self.state = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         writers.write_records(self.volume, self.log('records'), RUN, FILES,
                               range(COUNT))
-        writers.write_rows(self.volume, self.log('rows'), RUN, range(COUNT))
+        writers.write_rows(self.volume, self.log('rows'), RUN,
+                           self.state / 'records', range(COUNT))
 
     def log(self, name: str) -> acks.Log:
         """Open the log of one writer's acknowledgements."""

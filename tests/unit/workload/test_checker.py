@@ -45,8 +45,9 @@ class CheckTestCase(base.WorkloadTestCase):
 
     def test_all_there(self) -> None:
         self.assertEqual(
-            checker.Findings(required=base.COUNT, valid=base.COUNT, lost=0,
-                             first_lost=None, out_of_order=0, damaged=0),
+            checker.Findings(required=base.COUNT, valid=base.COUNT,
+                             unbroken=base.COUNT, lost=0, out_of_order=0,
+                             damaged=0),
             self.check())
 
     def test_more_than_promised(self) -> None:
@@ -55,7 +56,7 @@ class CheckTestCase(base.WorkloadTestCase):
 
     def test_last_record_lost(self) -> None:
         self.truncate(base.COUNT - 1)
-        self.assertFound(self.check(), lost=1, first_lost=base.COUNT - 1,
+        self.assertFound(self.check(), lost=1, unbroken=base.COUNT - 1,
                          out_of_order=0, damaged=0)
 
     def test_unacknowledged_record_missing(self) -> None:
@@ -65,16 +66,16 @@ class CheckTestCase(base.WorkloadTestCase):
 
     def test_record_corrupt(self) -> None:
         self.overwrite(7, b'X')
-        self.assertFound(self.check(), lost=1, first_lost=7, damaged=1)
+        self.assertFound(self.check(), lost=1, unbroken=7, damaged=1)
 
     def test_record_of_zeroes(self) -> None:
         self.overwrite(7, bytes(record.SIZE))
-        self.assertFound(self.check(), lost=1, first_lost=7, damaged=1)
+        self.assertFound(self.check(), lost=1, unbroken=7, damaged=1)
 
     def test_last_byte_torn(self) -> None:
         good = record.Codec(base.RUN).encode(7)
         self.overwrite(7, good[:-1] + bytes([good[-1] ^ 1]))
-        self.assertFound(self.check(), lost=1, first_lost=7, damaged=1)
+        self.assertFound(self.check(), lost=1, unbroken=7, damaged=1)
 
     def test_torn_record_that_nobody_was_promised(self) -> None:
         last = base.COUNT - 1
@@ -86,7 +87,7 @@ class CheckTestCase(base.WorkloadTestCase):
         # Files 1 and 2 went on after file 0 stopped at record 15: the
         # records 16, 17 and 19 are there without 15 and 18.
         self.truncate(15)
-        self.assertFound(self.check(), lost=2, first_lost=15,
+        self.assertFound(self.check(), lost=2, unbroken=15,
                          out_of_order=3)
 
     def test_out_of_order_after_the_promise(self) -> None:
@@ -97,11 +98,11 @@ class CheckTestCase(base.WorkloadTestCase):
         codec = record.Codec(base.RUN)
         self.overwrite(6, codec.encode(9))
         self.overwrite(9, codec.encode(6))
-        self.assertFound(self.check(), lost=2, first_lost=6, damaged=2)
+        self.assertFound(self.check(), lost=2, unbroken=6, damaged=2)
 
     def test_records_of_another_run(self) -> None:
         self.overwrite(7, record.Codec('an earlier run').encode(7))
-        self.assertFound(self.check(), lost=1, first_lost=7, damaged=1)
+        self.assertFound(self.check(), lost=1, unbroken=7, damaged=1)
 
     def test_short_slot_at_the_end(self) -> None:
         index, slot = record.place(base.COUNT - 1, base.FILES)
@@ -111,7 +112,7 @@ class CheckTestCase(base.WorkloadTestCase):
 
     def test_file_missing(self) -> None:
         record.path(self.volume, 0).unlink()
-        self.assertFound(self.check(), valid=13, lost=7, first_lost=0,
+        self.assertFound(self.check(), valid=13, lost=7, unbroken=0,
                          out_of_order=13)
 
     def test_nothing_there(self) -> None:

@@ -23,13 +23,14 @@ from tests.workload.inside import database
 
 
 CLEAN = database.Findings(required=base.COUNT, valid=base.COUNT, lost=0,
-                          integrity='ok')
+                          out_of_order=0, integrity='ok')
 
 
 class CheckDatabaseTestCase(base.WorkloadTestCase):
 
-    def check(self, required: int = base.COUNT) -> database.Findings:
-        return database.check(self.volume, base.RUN, required)
+    def check(self, required: int = base.COUNT, records: int = base.COUNT,
+              ) -> database.Findings:
+        return database.check(self.volume, base.RUN, required, records)
 
     def execute(self, statement: str) -> None:
         file = database.path(self.volume)
@@ -61,8 +62,14 @@ class CheckDatabaseTestCase(base.WorkloadTestCase):
         self.execute("UPDATE entries SET body = 'X' WHERE id = 4")
         self.assertEqual(1, self.check().lost)
 
+    def test_rows_without_the_records_before_them(self) -> None:
+        found = self.check(records=base.COUNT - 1)
+        self.assertEqual(base.COUNT, found.out_of_order)
+        self.assertEqual(0, found.lost)
+
     def test_rows_of_another_run(self) -> None:
-        found = database.check(self.volume, 'an earlier run', base.COUNT)
+        found = database.check(self.volume, 'an earlier run', base.COUNT,
+                               base.COUNT)
         self.assertEqual(base.COUNT, found.lost)
 
     def test_interrupted_transaction_is_rolled_back(self) -> None:

@@ -37,16 +37,16 @@ class Promise:
 class Findings:
     """What is there of the records.
 
-    ``lost`` counts required records that are missing or damaged;
-    ``out_of_order`` records that are there although an earlier one is not,
-    which the point in time of an ordered writer cannot show; ``damaged``
-    slots that do not hold their record, required or not.
+    All before number ``unbroken`` are. ``lost`` counts required records that
+    are missing or damaged; ``out_of_order`` records that are there although
+    an earlier one is not, which no point in time of an ordered writer can
+    show; ``damaged`` slots without their record, required or not.
     """
 
     required: int
     valid: int
+    unbroken: int
     lost: int
-    first_lost: int | None
     out_of_order: int
     damaged: int
 
@@ -56,8 +56,9 @@ def check(directory: pathlib.Path, promise: Promise) -> Findings:
     valid, damaged = _read(directory, promise)
     lost = set(range(promise.records)) - valid
     unbroken = next(n for n in itertools.count() if n not in valid)
-    return Findings(promise.records, len(valid), len(lost),
-                    min(lost, default=None), len(valid) - unbroken, damaged)
+    return Findings(
+        required=promise.records, valid=len(valid), unbroken=unbroken,
+        lost=len(lost), out_of_order=len(valid) - unbroken, damaged=damaged)
 
 
 def _read(directory: pathlib.Path, promise: Promise) -> tuple[set[int], int]:

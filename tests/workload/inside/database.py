@@ -11,7 +11,11 @@
 #    under the License.
 
 
-"""The SQLite database of the workload: its rows, and a look at them."""
+"""The SQLite database of the workload: its rows, and a look at them.
+
+A row also says how many records were acknowledged before it was written: so
+the order of writes can be checked across programs.
+"""
 
 import collections.abc
 import contextlib
@@ -20,9 +24,10 @@ import hashlib
 import pathlib
 import sqlite3
 
-SCHEMA = 'CREATE TABLE entries (id INTEGER PRIMARY KEY, body TEXT NOT NULL)'
-INSERT = 'INSERT INTO entries (id, body) VALUES (?, ?)'
-_SELECT = 'SELECT id, body FROM entries'
+SCHEMA = ('CREATE TABLE entries (id INTEGER PRIMARY KEY,'
+          ' records INTEGER NOT NULL, body TEXT NOT NULL)')
+INSERT = 'INSERT INTO entries (id, records, body) VALUES (?, ?, ?)'
+_SELECT = 'SELECT id, records, body FROM entries'
 _BODY_BYTES = 512
 
 
@@ -31,12 +36,14 @@ class Findings:
     """What a database has; ``integrity`` is ``ok`` or what is wrong.
 
     Of the ``required`` rows, committed before the backup was asked for,
-    ``lost`` are missing or changed.
+    ``lost`` are missing or changed. ``out_of_order`` counts rows that are
+    there although a record acknowledged before them is not.
     """
 
     required: int
     valid: int
     lost: int
+    out_of_order: int
     integrity: str
 
 
@@ -45,17 +52,18 @@ def path(directory: pathlib.Path) -> pathlib.Path:
     return directory / 'rows.sqlite'
 
 
-def row(run: str, number: int) -> tuple[int, str]:
-    """Return row ``number`` of a run: its only right content."""
-    seed = f'{run} {number}'.encode()
-    return number, hashlib.shake_128(seed).hexdigest(_BODY_BYTES)
+def row(run: str, number: int, records: int) -> tuple[int, int, str]:
+    """Return row ``number``, written after that many records."""
+    seed = f'{run} {number} {records}'.encode()
+    return number, records, hashlib.shake_128(seed).hexdigest(_BODY_BYTES)
 
 
-def check(directory: pathlib.Path, run: str, required: int) -> Findings:
+def check(directory: pathlib.Path, run: str, required: int, records: int,
+          ) -> Findings:
     """Open the database as an application would, and see what it has.
 
-    SQLite rolls a hot journal back by itself, so the filesystem must be
-    writable.
+    The first ``records`` records of the run are there. SQLite rolls a hot
+    journal back by itself, so the filesystem must be writable.
     """
     uri = path(directory).absolute().as_uri() + '?mode=rw'
     try:
@@ -63,9 +71,11 @@ def check(directory: pathlib.Path, run: str, required: int) -> Findings:
             integrity = _integrity(connection)
             right = _right_rows(connection.execute(_SELECT), run)
     except sqlite3.Error as error:
-        integrity, right = str(error), set()
-    lost = set(range(required)) - right
-    return Findings(required, len(right), len(lost), integrity)
+        integrity, right = str(error), {}
+    return Findings(
+        required=required, valid=len(right), integrity=integrity,
+        lost=len(set(range(required)) - right.keys()),
+        out_of_order=sum(before > records for before in right.values()))
 
 
 def _integrity(connection: sqlite3.Connection) -> str:
@@ -73,6 +83,7 @@ def _integrity(connection: sqlite3.Connection) -> str:
     return '; '.join(text for text, in found)
 
 
-def _right_rows(rows: collections.abc.Iterable[tuple[int, str]], run: str,
-                ) -> set[int]:
-    return {number for number, body in rows if row(run, number)[1] == body}
+def _right_rows(rows: collections.abc.Iterable[tuple[int, int, str]],
+                run: str) -> dict[int, int]:
+    return {found[0]: found[1] for found in rows
+            if found == row(run, *found[:2])}

@@ -37,7 +37,8 @@ def _records(args: argparse.Namespace) -> None:
 
 def _rows(args: argparse.Namespace) -> None:
     writers.write_rows(args.directory, acks.Log(args.state / 'rows'),
-                       args.run, writers.paced(args.rate))
+                       args.run, args.state / 'records',
+                       writers.paced(args.rate))
 
 
 def _bulk(args: argparse.Namespace) -> None:
@@ -57,7 +58,8 @@ def _status(args: argparse.Namespace) -> None:
 def _check(args: argparse.Namespace) -> None:
     promise = checker.Promise(args.run, args.files, args.records, args.rows)
     records = checker.check(args.directory, promise)
-    rows = database.check(args.directory, args.run, args.rows)
+    rows = database.check(args.directory, args.run, args.rows,
+                          records.unbroken)
     print(json.dumps({'records': dataclasses.asdict(records),
                       'rows': dataclasses.asdict(rows)}))
 

@@ -60,17 +60,21 @@ def write_records(directory: pathlib.Path, log: acks.Log, run: str,
 
 
 def write_rows(directory: pathlib.Path, log: acks.Log, run: str,
-               numbers: collections.abc.Iterable[int]) -> None:
-    """Commit one row at a time, in SQLite's default modes."""
+               records: pathlib.Path, numbers: collections.abc.Iterable[int],
+               ) -> None:
+    """Commit one row at a time, in SQLite's default modes.
+
+    ``records`` is the log of the other writer's acknowledgements.
+    """
     with contextlib.closing(
             sqlite3.connect(database.path(directory))) as connection:
         with connection:
             connection.execute(database.SCHEMA)
         for number in numbers:
+            row = database.row(run, number, acks.count(records))
             began = time.monotonic_ns()
             with connection:
-                connection.execute(database.INSERT,
-                                   database.row(run, number))
+                connection.execute(database.INSERT, row)
             log.add(began)
 
 

@@ -1,0 +1,84 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""The demo from the cloud's start to the exit status."""
+
+import argparse
+import collections.abc
+import contextlib
+import dataclasses
+import json
+
+import libvirt
+import openstack
+
+from tests.cloud import cloud
+from tests.cloud import configs
+from tests.cloud import console
+from tests.cloud import layout
+from tests.demo import scenario
+from tests.demo import stage
+from tests.demo import verdict
+from tests import guests
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show both backups; return 0 if the plugin lost nothing, else 1."""
+    cloud.up()
+    try:
+        with _driver_put_back(), cloud.connect() as connection:
+            stock, plugin = _play(connection, options)
+    except (guests.GuestError, libvirt.libvirtError,
+            openstack.exceptions.SDKException) as error:
+        raise console.CloudError(
+            f'{error}\nThe logs are in {layout.LOG}; with --keep the server '
+            'and the volumes stay for a look.') from error
+    return _report(options, stock, plugin)
+
+
+def _play(connection: openstack.connection.Connection,
+          options: argparse.Namespace,
+          ) -> tuple[verdict.Outcome, verdict.Outcome]:
+    with stage.Stage(connection, options.keep) as scene:
+        return scenario.Scenario(scene, options).play()
+
+
+@contextlib.contextmanager
+def _driver_put_back() -> collections.abc.Iterator[None]:
+    """Give cinder-backup, at the end, the options that it has now."""
+    overlay = configs.backup_overlay(layout.HOST)
+    before = overlay.read_text()
+    try:
+        yield
+    finally:
+        overlay.write_text(before)
+        cloud.restart('cinder-backup')
+        console.say('cinder-backup is what it was before')
+
+
+def _report(options: argparse.Namespace, stock: verdict.Outcome,
+            plugin: verdict.Outcome) -> int:
+    faults = verdict.faults(stock, plugin)
+    if options.json:
+        options.json.write_text(json.dumps({
+            'stock': dataclasses.asdict(stock),
+            'plugin': dataclasses.asdict(plugin),
+            'faults': faults}, indent=2))
+    print(f'\n{options.fs}, {options.throttle} MB/s, {options.records:g} '
+          f'records a second\n{verdict.table(stock, plugin)}')
+    for fault in faults:
+        print(f'FAILED: {fault}')
+    if not faults:
+        print('Nothing that was written before the request is missing from '
+              "the plugin's backup,\nand all of it is in order.")
+    return 1 if faults else 0

@@ -1,0 +1,133 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""The server and the volumes of the demo, and what it does with them."""
+
+import collections.abc
+import contextlib
+import typing
+import xml.etree.ElementTree
+
+import libvirt
+import openstack
+
+from tests.cloud import console
+from tests.cloud import layout
+from tests.cloud import resources
+from tests import guests
+
+_NAME = 'wt-demo'
+_IMAGE = 'guest'
+_SECONDS = 300
+
+
+class Stage(contextlib.ExitStack):
+    """What is made here is removed when the stage is left, or kept."""
+
+    def __init__(self, cloud: openstack.connection.Connection, keep: bool,
+                 ) -> None:
+        super().__init__()
+        self.cloud = cloud
+        self._keep = keep
+        self._server: typing.Any = None
+
+    def __exit__(self, *error: typing.Any) -> None:
+        if not self._keep:
+            console.say('removing server, volumes and backups')
+        super().__exit__(*error)
+
+    def boot(self, memory_mib: int) -> guests.Guest:
+        """Boot a server, without network; return it when it is usable."""
+        compute = self.cloud.compute
+        flavor = compute.create_flavor(name=_NAME, ram=memory_mib, vcpus=1,
+                                       disk=1)
+        self._later(compute.delete_flavor, flavor)
+        self._server = compute.create_server(
+            name=_NAME, flavor_id=flavor.id, networks='none',
+            image_id=self.cloud.image.find_image(_IMAGE, False).id)
+        self._later(self._delete_server)
+        compute.wait_for_server(self._server, wait=_SECONDS)
+        guest = guests.Guest(self._domain())
+        guest.wait(_SECONDS)
+        return guest
+
+    def volume(self, gibibytes: int) -> str:
+        """Make an empty volume; return its id."""
+        volume = self.cloud.block_storage.create_volume(
+            name=_NAME, size=gibibytes, volume_type=resources.VOLUME_TYPE)
+        self.remove_later('volume', volume.id)
+        self.await_volume(volume.id, 'available')
+        return volume.id
+
+    def remove_later(self, kind: str, identity: str) -> None:
+        """Remove a volume or a backup when the stage is left."""
+        self._later(self._delete, kind, identity)
+
+    def attach(self, volume: str) -> str:
+        """Attach a volume; return its device's path in the guest."""
+        self.cloud.compute.create_volume_attachment(self._server,
+                                                    volume_id=volume)
+        self.await_volume(volume, 'in-use')
+        # The virtio serial is cut to 20 characters.
+        return f'/dev/disk/by-id/virtio-{volume[:20]}'
+
+    def detach(self, volume: str) -> None:
+        """Detach a volume, which must not be in use in the guest."""
+        self.cloud.compute.delete_volume_attachment(self._server, volume)
+        self.await_volume(volume, 'available')
+
+    def throttle(self, volume: str, megabytes_per_second: int) -> None:
+        """Let the guest write to the volume at that speed at most."""
+        self._domain().setBlockIoTune(
+            self._target(volume),
+            {libvirt.VIR_DOMAIN_BLOCK_IOTUNE_WRITE_BYTES_SEC:
+             megabytes_per_second * 10**6}, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def await_volume(self, volume: str, status: str) -> None:
+        """Wait until a volume has the status."""
+        storage = self.cloud.block_storage
+        storage.wait_for_status(
+            storage.get_volume(volume), status, wait=_SECONDS, interval=1,
+            failures=['error', 'error_restoring', 'error_deleting'])
+
+    def await_backup(self, backup: str) -> dict[str, str]:
+        """Wait until a backup is complete; return its metadata."""
+        storage = self.cloud.block_storage
+        return storage.wait_for_status(
+            storage.get_backup(backup), 'available', wait=_SECONDS,
+            interval=1, failures=['error']).metadata
+
+    def _later(self, function: collections.abc.Callable[..., object],
+               *arguments: object) -> None:
+        if not self._keep:
+            self.callback(function, *arguments)
+
+    def _domain(self) -> libvirt.virDomain:
+        # Nova gives the domain the server's id.
+        connection = libvirt.open(layout.LIBVIRT_URI)
+        return connection.lookupByUUIDString(self._server.id)
+
+    def _target(self, volume: str) -> str:
+        tree = xml.etree.ElementTree.fromstring(self._domain().XMLDesc())
+        path = f"devices/disk[serial='{volume}']/target"
+        return next(tree.iterfind(path)).attrib['dev']
+
+    def _delete_server(self) -> None:
+        self.cloud.compute.delete_server(self._server)
+        self.cloud.compute.wait_for_delete(self._server, wait=_SECONDS)
+
+    def _delete(self, kind: str, identity: str) -> None:
+        storage = self.cloud.block_storage
+        found = getattr(storage, f'get_{kind}')(identity)
+        getattr(storage, f'delete_{kind}')(found)
+        storage.wait_for_delete(found, wait=_SECONDS)
