@@ -37,6 +37,7 @@ _USERS = {
 _OSD_UUID = '5b7c3a2e-1f6d-4c55-9f0a-0000000000cc'
 _DATA = layout.DATA / 'ceph'
 _LOG = layout.log_file('ceph-setup')
+_PATIENCE = {'client_mount_timeout': '5', 'rados_mon_op_timeout': '30'}
 _CONF = ('-c', layout.CEPH_CONF)
 
 
@@ -133,13 +134,15 @@ def _cluster() -> Iterator[rados.Rados]:
     if not _keyring('admin').exists():
         raise FileNotFoundError(_keyring('admin'))
     try:
-        cluster = rados.Rados(name='client.admin',
+        cluster = rados.Rados(name='client.admin', conf=_PATIENCE,
                               conffile=str(layout.CEPH_CONF))
-        cluster.connect(timeout=5)
+        cluster.connect()
     except rados.Error as err:
         raise ConnectionError(str(err)) from err
-    with cluster:
+    try:
         yield cluster
+    finally:
+        cluster.shutdown()
 
 
 def _keyring(user: str) -> pathlib.Path:

@@ -17,6 +17,7 @@ from concurrent import futures
 import dataclasses
 import graphlib
 import time
+from typing import ClassVar
 
 from tests.cloud import console
 from tests.cloud import layout
@@ -37,6 +38,7 @@ class Step:
     run: Callable[[], object]
     needs: tuple[str, ...] = ()
     once: bool = True
+    brought_up: ClassVar[str] = 'is done'
 
     def bring_up(self) -> bool:
         """Do it, unless it is done. Says whether there was work."""
@@ -59,6 +61,8 @@ class Service:
 
     :param ready: gets the time of its start, as seconds since the epoch.
     :param before_stop: makes it ready for its end.
+    :param in_use: whether another one is there already; by default whether
+        its port is taken.
     """
 
     name: str
@@ -66,13 +70,15 @@ class Service:
     ready: Callable[[float], object]
     needs: tuple[str, ...] = ()
     before_stop: Callable[[], object] | None = None
+    in_use: Callable[[float], object] | None = None
     timeout: float = 120
+    brought_up: ClassVar[str] = 'is up'
 
     def bring_up(self) -> bool:
         """Start it, unless it runs, and wait until it is ready."""
         was_running = bool(self.daemon.pid)
         if not was_running:
-            if self._answers_already():
+            if self._is_taken():
                 raise console.CloudError(
                     f'{self.name} is running already, but is not ours: end '
                     'it first (ss -ltnp names it; for another clone of this '
@@ -92,9 +98,11 @@ class Service:
             self.before_stop()
         return self.daemon.stop()
 
-    def _answers_already(self) -> bool:
+    def _is_taken(self) -> bool:
+        if self.in_use is None:
+            return layout.listens(self.name)
         try:
-            return bool(self.ready(time.time() + 3600))
+            return bool(self.in_use(time.time()))
         except OSError:
             return False
 
@@ -111,7 +119,8 @@ def bring_up(nodes: Mapping[str, Node], names: Iterable[str]) -> None:
     """Bring up the named nodes and all that they need."""
     wanted = _closure(nodes, names)
     _walk({name: nodes[name].needs for name in wanted},
-          lambda name: nodes[name].bring_up(), 'is up')
+          lambda name: nodes[name].bring_up(),
+          lambda name: nodes[name].brought_up)
 
 
 def take_down(nodes: Mapping[str, Node]) -> None:
@@ -120,7 +129,8 @@ def take_down(nodes: Mapping[str, Node]) -> None:
     for name, node in nodes.items():
         for need in node.needs:
             needed_by[need].append(name)
-    _walk(needed_by, lambda name: nodes[name].take_down(), 'has ended')
+    _walk(needed_by, lambda name: nodes[name].take_down(),
+          lambda _name: 'has ended')
 
 
 def _closure(nodes: Mapping[str, Node], names: Iterable[str]) -> set[str]:
@@ -138,7 +148,7 @@ def _closure(nodes: Mapping[str, Node], names: Iterable[str]) -> set[str]:
 
 
 def _walk(needs: Mapping[str, Iterable[str]], visit: Callable[[str], bool],
-          done: str) -> None:
+          done: Callable[[str], str]) -> None:
     order = graphlib.TopologicalSorter(needs)
     order.prepare()
     running: dict[futures.Future[bool], tuple[str, float]] = {}
@@ -150,7 +160,7 @@ def _walk(needs: Mapping[str, Iterable[str]], visit: Callable[[str], bool],
                 running, return_when=futures.FIRST_COMPLETED)
             for future in finished:
                 name, since = running.pop(future)
-                _report(future, pool, f'{name} {done}', since)
+                _report(future, pool, f'{name} {done(name)}', since)
                 order.done(name)
 
 

@@ -15,6 +15,7 @@
 import hashlib
 import os
 import pathlib
+import socket
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
@@ -95,3 +96,14 @@ def url(service: str, path: str = '') -> str:
 def log_file(name: str) -> pathlib.Path:
     """The log of a service or of a step that sets something up."""
     return LOG / f'{name}.log'
+
+
+def listens(service: str) -> bool:
+    """Whether a service's port takes connections; false without a port."""
+    if service not in PORTS:
+        return False
+    try:
+        with socket.create_connection((ADDRESS, PORTS[service]), timeout=5):
+            return True
+    except OSError:
+        return False

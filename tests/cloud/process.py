@@ -109,8 +109,9 @@ class Daemon:
             command = pathlib.Path(f'/proc/{pid}/cmdline').read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             return False
+        # The command line is empty for a moment while a program begins.
         return (state != 'Z' and since == born
-                and os.fsencode(self._mark) in command)
+                and (not command or os.fsencode(self._mark) in command))
 
 
 def _stat(pid: int) -> tuple[str, int]:

@@ -14,7 +14,6 @@
 
 from collections.abc import Callable
 import functools
-import socket
 import urllib.error
 import urllib.request
 
@@ -74,7 +73,7 @@ def _infrastructure() -> list[graph.Node]:
         service('rabbitmq', daemon(
             'rabbitmq', ['/usr/lib/rabbitmq/bin/rabbitmq-server'],
             {key: str(value) for key, value in _RABBITMQ_ENVIRONMENT.items()},
-            mark='wtcloud@localhost'), _listens('rabbitmq'), ('epmd',)),
+            mark='rabbit'), _listens('rabbitmq'), ('epmd',)),
         step('ceph-mon-data', ceph.create_monitor, ready),
         service('ceph-mon', _ceph('mon', 'a'), ceph.monitor_is_ready,
                 ('ceph-mon-data',)),
@@ -89,7 +88,8 @@ def _infrastructure() -> list[graph.Node]:
             '/usr/sbin/libvirtd', '--listen', '--config',
             layout.LIBVIRTD_CONF, '--pid-file',
             layout.RUN / 'libvirtd-own.pid']),
-            hypervisor.is_ready, ready, hypervisor.shut_down_servers),
+            hypervisor.is_ready, ready, hypervisor.shut_down_servers,
+                in_use=hypervisor.is_ready),
     ]
 
 
@@ -133,6 +133,7 @@ def _volumes() -> list[graph.Node]:
 
 def _computes() -> list[graph.Node]:
     ready = ('nova-data', 'rabbitmq')
+    paste = layout.VENV / 'etc' / 'nova' / 'api-paste.ini'
     return [
         graph.Step('nova-data', database.sync_nova, ('databases',)),
         graph.Step('placement-data', database.sync_placement,
@@ -146,7 +147,7 @@ def _computes() -> list[graph.Node]:
         _agent('nova-scheduler', layout.NOVA_CONF, (*ready, 'placement')),
         _wsgi('nova-api', 'nova.wsgi.osapi_compute',
               ('nova-conductor', 'accounts'),
-              OS_NOVA_CONFIG_DIR=str(layout.NOVA_CONF.parent)),
+              OS_NOVA_CONFIG_FILES=f'{paste};{layout.NOVA_CONF}'),
         graph.Step('old-servers', hypervisor.forget, ('libvirtd',)),
         graph.Step('libvirt-secret', hypervisor.set_secret,
                    ('libvirtd', 'ceph-pools'), once=False),
@@ -177,8 +178,7 @@ def _wsgi(name: str, module: str, needs: tuple[str, ...], pyargv: str = '',
             f'{module}:application', '--processes', '1', '--threads', '8',
             '--enable-threads', '--lazy-apps', '--need-app', '--die-on-term',
             '--buffer-size', '65535', '--add-header', 'Connection: close',
-            '--http-chunked-input', '--disable-logging',
-            '--procname-prefix-spaced', name]
+            '--http-chunked-input', '--disable-logging']
     if pyargv:
         argv += ['--pyargv', pyargv]
     return graph.Service(name, process.Daemon(name, argv, env),
@@ -202,11 +202,7 @@ def _backup(host: str) -> graph.Service:
 
 
 def _listens(name: str) -> Callable[[float], bool]:
-    def ready(_since: float) -> bool:
-        with socket.create_connection((layout.ADDRESS, layout.PORTS[name]),
-                                      timeout=5):
-            return True
-    return ready
+    return lambda _since: layout.listens(name)
 
 
 def _answers(name: str) -> Callable[[float], bool]:
