@@ -22,6 +22,7 @@ from collections.abc import Sequence
 import dataclasses
 import time
 from typing import Any
+from typing import TypeVar
 
 from oslo_serialization import jsonutils
 import tenacity
@@ -41,6 +42,8 @@ MAX_ANSWER = 1 << 20
 MAX_MOUNTS = 4096
 # A child's exit is only seen by asking: first soon, then ever more rarely.
 FIRST_POLL, LAST_POLL = 0.15, 0.5
+
+_Kind = TypeVar('_Kind')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +168,7 @@ class Agent:
             raise _nonsense(f'no return value to {name}') from error
 
 
-def _of(kind: type, value: Any) -> Any:
+def _of(kind: type[_Kind], value: Any) -> _Kind:
     # JSON's true is an int to Python, not to QAPI.
     if not isinstance(value, kind) or isinstance(value, bool):
         raise _nonsense(f'{type(value).__name__} for {kind.__name__}')

@@ -72,7 +72,7 @@ def wrapped_path(path: str | None, own: str) -> str:
             f'[{conf.GROUP}] wrapped_driver = {path}: set it to the stock '
             f'driver that backup_driver named before, for example '
             f'cinder.backup.drivers.posix.PosixBackupDriver.')
-    return cinder_manager.MAPPING.get(path, path)
+    return str(cinder_manager.MAPPING.get(path, path))
 
 
 def check_assumptions(wrapped_class: type, is_ceph: bool) -> None:

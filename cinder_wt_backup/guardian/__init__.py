@@ -130,7 +130,7 @@ class Guardian:
         if ended.status == _Status.DONE:
             return parse(ended.output)
         where = f'in instance {self._agent.instance}'
-        raise {
+        errors: dict[int, exceptions.GuardianError] = {
             _Status.LAPSED: exceptions.GuardianLapsed(
                 f'the lease {where} had ended before the release: the guest '
                 f'put itself back'),
@@ -142,7 +142,8 @@ class Guardian:
             _Status.NO_LEASE: exceptions.GuardianError(
                 f'nothing could be left behind {where} to put it back, so it '
                 f'was not changed'),
-        }.get(ended.status, exceptions.GuardianError(
+        }
+        raise errors.get(ended.status, exceptions.GuardianError(
             f'the guardian ended with status {ended.status} {where}; does '
             f'its agent run as root, with /run writable?'))
 

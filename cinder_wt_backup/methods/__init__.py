@@ -21,5 +21,6 @@ NAMESPACE = 'cinder_wt_backup.methods'
 
 def installed() -> dict[str, type[base.Method]]:
     """Return the installed methods by name."""
-    return {extension.name: extension.plugin for extension
-            in stevedore.ExtensionManager(NAMESPACE)}
+    manager: stevedore.ExtensionManager[base.Method] = (
+        stevedore.ExtensionManager(NAMESPACE))
+    return {extension.name: extension.plugin for extension in manager}
