@@ -51,7 +51,7 @@ def with_window(driver: type, backups: all_backups.Backups) -> type:
                 self.context, self._wt_backup, volume))
             self._wt_covered: Callable[[], None] | None = (
                 window.covered if window else None)
-            self._wt_snapshot = name
+            self._wt_snapshot: str | None = name
             return name
 
         def _rbd_diff_transfer(self, *args: Any, **kwargs: Any) -> Any:
