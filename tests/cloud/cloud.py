@@ -15,9 +15,12 @@
 Import it from inside the virtual environment of ``.cache/venv``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import dataclasses
+import fcntl
+import functools
 import shutil
+from typing import ParamSpec
 
 import openstack
 
@@ -25,6 +28,7 @@ from tests.cloud import accounts
 from tests.cloud import backup
 from tests.cloud import configs
 from tests.cloud import console
+from tests.cloud import database
 from tests.cloud import graph
 from tests.cloud import hypervisor
 from tests.cloud import install
@@ -32,6 +36,23 @@ from tests.cloud import layout
 from tests.cloud import outside
 from tests.cloud import process
 from tests.cloud import services
+
+_Arguments = ParamSpec('_Arguments')
+
+
+def _alone(change: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
+    """Let one caller at a time, in any process, change what runs."""
+    @functools.wraps(change)
+    def changing(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
+        layout.CLOUD.mkdir(parents=True, exist_ok=True)
+        with (layout.CLOUD / 'lock').open('w') as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                console.say('waiting for another command to end ...')
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            change(*args, **kwargs)
+    return changing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,37 +64,32 @@ class Status:
     port: int | None
 
 
+@_alone
 def up(names: Iterable[str] | None = None) -> None:
     """Bring up the cloud, or the named services and what they need."""
-    install.everything()
+    install.plugin()
     nodes = services.table()
     graph.bring_up(nodes, nodes if names is None else names)
-    console.say('the cloud is up' if names is None else 'up')
+    console.say(f'{"the cloud" if names is None else ", ".join(names)} is up')
 
 
+@_alone
 def down() -> None:
     """Stop everything; servers shut down first, and come back with ``up``.
 
     The next cinder-backup has the plain options again, and only one host.
     """
-    graph.take_down(services.table())
-    for host in (layout.HOST, *backup.hosts()):
-        configs.backup_overlay(host).unlink(missing_ok=True)
-    outside.put_back()
-    console.say('the cloud is down')
+    _down()
 
 
+@_alone
 def destroy() -> None:
     """Stop everything and remove all that is in the cloud."""
-    if layout.RUN.exists():
-        up(['libvirtd'])
-        graph.take_down({
-            name: node for name, node in services.table().items()
-            if name == 'nova-compute'})
-        hypervisor.forget()
-    down()
-    shutil.rmtree(layout.CLOUD, ignore_errors=True)
-    shutil.rmtree(layout.SOCKETS, ignore_errors=True)
+    if (layout.DONE / 'old-servers').exists():
+        _forget_servers()
+    _down()
+    for path in (layout.CLOUD, layout.SOCKETS):
+        shutil.rmtree(path, ignore_errors=True)
     console.say('the cloud is gone')
 
 
@@ -94,13 +110,13 @@ def daemon(name: str) -> process.Daemon:
     return _service(name).daemon
 
 
+@_alone
 def restart(name: str) -> None:
     """Stop one service, start it again, wait until it is ready."""
-    service = _service(name)
-    service.take_down()
-    service.bring_up()
+    _restart(name)
 
 
+@_alone
 def restart_backup(options: Mapping[str, Mapping[str, str]],
                    host: str = layout.HOST) -> None:
     """Restart a host's cinder-backup with options, by section.
@@ -109,17 +125,40 @@ def restart_backup(options: Mapping[str, Mapping[str, str]],
     host that has none gets one. Returns when backups can be asked for.
     """
     backup.write_options(host, options)
-    restart(backup.name_of(host))
+    _restart(backup.name_of(host))
 
 
+@_alone
 def remove_backup(host: str) -> None:
     """End and forget a second host's cinder-backup."""
     if host == layout.HOST:
         raise ValueError(f'{host} is the one that stays')
     daemon(backup.name_of(host)).stop()
     configs.backup_overlay(host).unlink()
+    database.forget_service('cinder', 'cinder-backup', host)
     # A scheduler never forgets a host that once could make backups.
-    restart('cinder-scheduler')
+    _restart('cinder-scheduler')
+
+
+def _restart(name: str) -> None:
+    service = _service(name)
+    service.take_down()
+    service.bring_up()
+
+
+def _down() -> None:
+    graph.take_down(services.table())
+    for host in (layout.HOST, *backup.hosts()):
+        configs.backup_overlay(host).unlink(missing_ok=True)
+    outside.put_back()
+    console.say('the cloud is down')
+
+
+def _forget_servers() -> None:
+    # nova-compute would note their end, or start them again.
+    _service('nova-compute').take_down()
+    graph.bring_up(services.table(), ['libvirtd'])
+    hypervisor.forget()
 
 
 def _service(name: str) -> graph.Service:

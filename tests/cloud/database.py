@@ -76,6 +76,12 @@ def has_beaten(database: str, binary: str, host: str, since: float) -> bool:
         time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(since))))
 
 
+def forget_service(database: str, binary: str, host: str) -> None:
+    """Remove a service that will not come back."""
+    query(f'DELETE FROM {database}.services '
+          'WHERE `binary` = %s AND host = %s', binary, host)
+
+
 def compute_is_mapped() -> bool:
     """Whether Nova's scheduler knows in which cell the compute host is."""
     return bool(query('SELECT 1 FROM nova_api.host_mappings'))

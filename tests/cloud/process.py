@@ -13,6 +13,7 @@
 """A daemon of the cloud: one process, one pid file, one log."""
 
 from collections.abc import Mapping, Sequence
+import contextlib
 import os
 import pathlib
 import signal
@@ -94,7 +95,8 @@ class Daemon:
             time.sleep(0.05)
         if self.pid:
             console.say(f'{self.name} does not end by itself: killed')
-            os.killpg(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
             console.wait_for(f'the end of {self.name}',
                              lambda: not self.pid, self.patience)
         self._pid_file.unlink(missing_ok=True)
