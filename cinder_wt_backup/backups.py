@@ -110,7 +110,7 @@ class Backups:
             time.sleep(POLL)
             entry = record.window_of(context, backup.volume_id)
 
-    def evidence(self, context: Any, backup: Any) -> evidence.Evidence | None:
+    def proof(self, context: Any, backup: Any) -> evidence.Evidence | None:
         """Return what the backup can claim; None: it is exempt.
 
         :raises PolicyError: it has to fail, for not reaching what it must

@@ -66,7 +66,7 @@ def with_window(driver: type, backups: all_backups.Backups) -> type:
             self._wt_snapshot = None
             self._wt_window.close()
             try:
-                backups.evidence(self.context, self._wt_backup)
+                backups.proof(self.context, self._wt_backup)
             except exceptions.PolicyError as error:
                 # What the ceph driver cleans up after.
                 raise exception.BackupRBDOperationFailed(str(error)) from error

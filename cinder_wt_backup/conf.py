@@ -138,7 +138,7 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     return [(GROUP, list(OPTIONS))]
 
 
-def register(conf: cfg.ConfigOpts = cfg.CONF) -> cfg.GroupAttr:
+def register(conf: cfg.ConfigOpts = cfg.CONF) -> Any:
     """Register the options and return their group."""
     conf.register_opts(OPTIONS, group=GROUP)
     return conf[GROUP]

@@ -472,7 +472,7 @@ LIST
 mounts() {                          # what must be the same at the end
     mounts=''
     while read -r _number _type _is _id _point; do
-        mounts="$mounts$_number $_type $_id $_point;"
+        [ -z "$_number" ] || mounts="$mounts$_number $_type $_id $_point;"
     done <<LIST
 $filesystems
 LIST

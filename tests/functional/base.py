@@ -1,0 +1,142 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the functional tests share: one guest, and windows on its volumes."""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import contextlib
+import functools
+import pathlib
+import tempfile
+
+from cinder import coordination
+from oslo_config import cfg
+from oslotest import base
+
+from cinder_wt_backup import conf
+from cinder_wt_backup import evidence
+from cinder_wt_backup import guest
+from cinder_wt_backup import window
+from tests.cloud import layout
+from tests.functional import machine
+from tests.workload import host
+
+
+@functools.cache
+def shared_machine() -> machine.Machine:
+    """The guest that all tests of this process use: it takes 20 s to boot."""
+    return machine.Machine()
+
+
+def options(**values: object) -> object:
+    """Return the section [write_through] with some options set."""
+    config = cfg.ConfigOpts()
+    config([], project='wt-functional', default_config_files=[])
+    group = conf.register(config)
+    config.set_override('libvirt_uri', 'qemu+tcp://{host}/system',
+                        conf.GROUP)
+    for name, value in values.items():
+        config.set_override(name, value, conf.GROUP)
+    return group
+
+
+class TestCase(base.BaseTestCase):
+    """Tests on the shared guest, which each must leave as it found it."""
+
+    # A guest under TCG boots in 20 s and flushes at the speed of this host.
+    DEFAULT_TIMEOUT = 300
+    TIMEOUT_SCALING_FACTOR = 1
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.machine = shared_machine()
+        self.mounted: list[str] = []
+        if not coordination.COORDINATOR.started:
+            cfg.CONF.set_override(
+                'backend_url', 'file://' + tempfile.mkdtemp(
+                    prefix='locks-', dir=layout.CLOUD), 'coordination')
+            coordination.COORDINATOR.start()
+
+    def volume(self, bus: str = 'virtio') -> machine.Disk:
+        """Attach an empty volume for this test."""
+        disk = self.machine.add_disk(bus=bus)
+        self.addCleanup(self.machine.detach, disk)
+        return disk
+
+    def mount(self, device: str, mkfs: str, options: str = 'defaults') -> str:
+        """Make a filesystem on a device and mount it; return where."""
+        point = f'/mnt/{device}'
+        self.machine.shell(f'{mkfs} /dev/{device} >/dev/null; '
+                           f'mkdir -p {point}; '
+                           f'mount -o {options} /dev/{device} {point}')
+        self.addCleanup(self.machine.shell, f'umount {point}')
+        return point
+
+    def target(self, disk: machine.Disk, **other: object) -> guest.Target:
+        """Return the volume as attachments.locate would."""
+        values = {'volume': disk.volume, 'project': machine.PROJECT,
+                  'instance': self.machine.instance,
+                  'uris': (layout.LIBVIRT_TCP_URI,)}
+        return guest.Target(**(values | other))
+
+    @contextlib.contextmanager
+    def window(self, *disks: machine.Disk, **values: object
+               ) -> Iterator[list[evidence.Evidence]]:
+        """Keep a window open; the list has the verdict afterwards."""
+        opened = window.Window([self.target(disk) for disk in disks],
+                               options(**values))
+        verdict: list[evidence.Evidence] = []
+        opened.open()
+        try:
+            yield verdict
+            opened.covered()
+        finally:
+            verdict.append(opened.close())
+
+    def restored(self, snapshot: pathlib.Path) -> machine.Disk:
+        """Attach a point in time as a volume of its own."""
+        disk = self.machine.add_disk(snapshot)
+        self.addCleanup(self.machine.detach, disk)
+        return disk
+
+    def writers(self, point: str) -> host.Workload:
+        """Start writers that know what was acknowledged to them."""
+        load = host.Workload(self.machine.guest, point)
+        load.start(records_per_second=100, rows_per_second=2)
+        self.addCleanup(load.stop)
+        return load
+
+    def assert_nothing_lost(self, load: host.Workload, status: host.Status,
+                            device: str, mount_options: str = 'defaults',
+                            folder: str = '') -> None:
+        """Mount a restored device and compare it with what was promised."""
+        point = f'/mnt/check-{device}'
+        self.machine.shell(f'mkdir -p {point}; mount -o {mount_options} '
+                           f'/dev/{device} {point}')
+        try:
+            records, rows = host.check(
+                self.machine.guest, point + folder, load.promise(status))
+        finally:
+            self.machine.shell(f'umount {point}')
+        self.assertEqual((0, 0), (records.lost, records.out_of_order),
+                         records)
+        self.assertEqual(('ok', 0), (rows.integrity, rows.lost), rows)
+
+    def unchanged_by(self, before: str) -> None:
+        """See that the guest is as it was, to the last byte."""
+        self.assertEqual(before, self.machine.state())
+
+
+def kinds(verdict: Sequence[evidence.Evidence]) -> dict[str, int]:
+    """Return the filesystems that a window's verdict counts."""
+    return dict(verdict[0].filesystems)

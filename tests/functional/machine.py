@@ -1,0 +1,196 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A real guest behind the real libvirt, with disks as Nova attaches them."""
+
+import atexit
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import textwrap
+import uuid
+
+import libvirt
+
+from tests.cloud import layout
+from tests import guests
+
+PROJECT = '0123456789abcdef0123456789abcdef'
+COMMAND_LINE = ('root=/dev/vda ro console=ttyS0 quiet net.ifnames=0 '
+                'mitigations=off systemd.show_status=0')
+DISK_SIZE = 1 << 30
+
+_DOMAIN = """
+<domain type='qemu'>
+  <name>wt-{instance}</name>
+  <uuid>{instance}</uuid>
+  <metadata>
+    <nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1">
+      <nova:owner><nova:project uuid="{project}">p</nova:project></nova:owner>
+    </nova:instance>
+  </metadata>
+  <memory unit='MiB'>768</memory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='pc'>hvm</type>
+    <kernel>{kernel}</kernel>
+    <initrd>{initrd}</initrd>
+    <cmdline>{command_line}</cmdline>
+  </os>
+  <features><acpi/></features>
+  <on_crash>destroy</on_crash>
+  <devices>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' cache='unsafe'/>
+      <source file='{root}'/><target dev='vda' bus='virtio'/>
+    </disk>
+    <controller type='virtio-serial' index='0'/>
+    <controller type='scsi' index='0' model='virtio-scsi'/>
+    <channel type='unix'>
+      <source mode='bind'/>
+      <target type='virtio' name='org.qemu.guest_agent.0'/>
+    </channel>
+    <serial type='file'><source path='{console}'/></serial>
+    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
+  </devices>
+</domain>
+"""
+
+_DISK = """
+<disk type='file' device='disk'>
+  <driver name='qemu' type='raw' cache='writeback'/>
+  <source file='{path}'/>
+  <target dev='{target}' bus='{bus}'/>
+  <serial>{volume}</serial>
+  <alias name='ua-{volume}'/>
+</disk>
+"""
+
+
+class Machine:
+    """A guest of its own, thrown away at the end.
+
+    :ivar instance: its UUID
+    :ivar guest: what tests do in it, past the plugin
+    """
+
+    def __init__(self) -> None:
+        self.instance = str(uuid.uuid4())
+        layout.CLOUD.mkdir(exist_ok=True)
+        self._folder = pathlib.Path(tempfile.mkdtemp(
+            prefix='machine-', dir=layout.CLOUD))
+        atexit.register(self.remove)
+        root = self._folder / 'root.qcow2'
+        subprocess.run(
+            ['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b',
+             str(layout.ROOTFS), str(root)], check=True)
+        self._connection = libvirt.open(layout.LIBVIRT_URI)
+        self._domain = self._connection.createXML(textwrap.dedent(
+            _DOMAIN.format(instance=self.instance, project=PROJECT,
+                           kernel=layout.KERNEL, initrd=layout.INITRD,
+                           root=root, command_line=COMMAND_LINE,
+                           console=self._folder / 'console.log')))
+        self.guest = guests.Guest(self._domain)
+        self.guest.wait()
+        self._targets = iter('bcdefghijklmnopqrstuvwxyz')
+
+    def remove(self) -> None:
+        """End the guest and forget its disks; harmless when it has ended."""
+        try:
+            self._domain.destroy()
+        except (libvirt.libvirtError, AttributeError):
+            pass
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def add_disk(self, content: pathlib.Path | None = None,
+                 bus: str = 'virtio') -> 'Disk':
+        """Attach a volume, empty or with what a file holds."""
+        volume = str(uuid.uuid4())
+        path = self._folder / volume
+        if content is None:
+            with open(path, 'wb') as new:
+                new.truncate(DISK_SIZE)
+        else:
+            shutil.copyfile(content, path)
+        target = ('vd' if bus == 'virtio' else 'sd') + next(self._targets)
+        self._domain.attachDevice(_DISK.format(
+            path=path, volume=volume, target=target, bus=bus))
+        return Disk(self, volume, path, self._name_of(volume))
+
+    def detach(self, disk: 'Disk') -> None:
+        """Detach a volume that is not mounted."""
+        tree = self._domain.XMLDesc()
+        for xml in tree.split('<disk ')[1:]:
+            if disk.volume in xml:
+                self._domain.detachDevice(
+                    '<disk ' + xml.split('</disk>')[0] + '</disk>')
+        self.shell(f'for i in $(seq 100); do test -e /sys/block/{disk.name} '
+                   f'|| exit 0; sleep 0.1; done; exit 1')
+
+    def suspend(self) -> None:
+        """Pause the guest."""
+        self._domain.suspend()
+
+    def resume(self) -> None:
+        """Let a paused guest go on."""
+        self._domain.resume()
+
+    def shell(self, script: str, timeout: float = 60) -> str:
+        """Run a shell script in the guest and return what it prints."""
+        return self.guest.run('/bin/sh', '-ec', script, timeout=timeout).text
+
+    def state(self) -> str:
+        """All that a window may change in a guest, and what it may leave."""
+        return self.shell(
+            'cat /proc/self/mountinfo; grep . /proc/sys/vm/dirty*; '
+            'ls -A /run | grep cinder-wt || true; '
+            'systemctl list-units --all --no-legend "cinder-wt*"; '
+            'ps -eo args | grep "[g]uardian[.]" || true')
+
+    def _name_of(self, volume: str) -> str:
+        """Return the kernel's name of a disk that was just attached."""
+        return self.shell(
+            f'for i in $(seq 100); do for b in /sys/block/*; do '
+            f'cat $b/serial $b/device/vpd_pg80 2>/dev/null | tr -d "\\0" | '
+            f'grep -q {volume[:20]} && basename $b && exit 0; done; '
+            f'sleep 0.1; done; exit 1')
+
+
+class Disk:
+    """A volume attached to a machine.
+
+    :ivar name: in the guest, such as ``vdb``
+    :ivar path: the file on the host that holds the data
+    """
+
+    def __init__(self, machine: Machine, volume: str, path: pathlib.Path,
+                 name: str) -> None:
+        self.machine = machine
+        self.volume = volume
+        self.path = path
+        self.name = name
+
+    def snapshot(self) -> pathlib.Path:
+        """Copy what has reached the disk now: the point in time.
+
+        The guest is paused for the copy, so that it is of one instant; what
+        is in its page cache stays there.
+        """
+        copy = self.path.with_suffix('.snapshot')
+        self.machine.suspend()
+        try:
+            subprocess.run(['cp', '--sparse=always', '--reflink=auto',
+                            str(self.path), str(copy)], check=True)
+        finally:
+            self.machine.resume()
+        return copy

@@ -1,0 +1,185 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A window with write_through, on real filesystems of a real guest."""
+
+import ddt
+
+from cinder_wt_backup import evidence
+from tests.functional import base
+
+Level = evidence.Level
+
+
+@ddt.ddt
+class WriteThrough(base.TestCase):
+    """Writers go on, nothing acknowledged is lost, nothing is left behind."""
+
+    @ddt.data(
+        ('ext4', 'mkfs.ext4 -q', 'defaults'),
+        ('xfs', 'mkfs.xfs -q', 'nouuid'),
+        ('btrfs', 'mkfs.btrfs -q', 'defaults'))
+    @ddt.unpack
+    def test_filesystem_on_a_whole_disk(self, kind: str, mkfs: str,
+                                        check_options: str) -> None:
+        disk = self.volume()
+        point = self.mount(disk.name, mkfs, 'noatime')
+        load = self.writers(point)
+        before = self.machine.state()
+        with self.window(disk) as verdict:
+            status = load.status()
+            snapshot = disk.snapshot()
+        self.unchanged_by(before)
+        self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
+        self.assertEqual({kind: 1}, base.kinds(verdict))
+        load.stop()
+        if kind == 'btrfs':     # refuses a second filesystem of its identity
+            self.machine.shell(f'umount {point}')
+        self.assert_nothing_lost(
+            load, status, self.restored(snapshot).name, check_options)
+        if kind == 'btrfs':
+            self.machine.shell('btrfs device scan --forget; '
+                               f'mount /dev/{disk.name} {point}')
+
+    def test_without_a_window_records_are_lost(self) -> None:
+        disk = self.volume()
+        load = self.writers(self.mount(disk.name, 'mkfs.ext4 -q'))
+        status = load.status()
+        snapshot = disk.snapshot()
+        load.stop()
+        self.assertRaises(
+            AssertionError, self.assert_nothing_lost, load, status,
+            self.restored(snapshot).name)
+
+    def test_partitions_and_nested_mounts(self) -> None:
+        disk = self.volume()
+        self.machine.shell(f'printf ",400M\\n,\\n" | sfdisk -q /dev/{disk.name}'
+                           f'; udevadm settle')
+        first, second = f'{disk.name}1', f'{disk.name}2'
+        point = self.mount(first, 'mkfs.ext4 -q')
+        self.machine.shell(
+            f'mkfs.xfs -q /dev/{second}; mkdir "{point}/a b"; '
+            f'mount /dev/{second} "{point}/a b"')
+        self.addCleanup(self.machine.shell, f'umount "{point}/a b"')
+        outer, inner = self.writers(point), self.writers(f'{point}/a b')
+        before = self.machine.state()
+        with self.window(disk) as verdict:
+            statuses = outer.status(), inner.status()
+            snapshot = disk.snapshot()
+        self.unchanged_by(before)
+        self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
+        self.assertEqual({'ext4': 1, 'xfs': 1}, base.kinds(verdict))
+        restored = self.restored(snapshot).name
+        self.assert_nothing_lost(outer, statuses[0], f'{restored}1')
+        self.assert_nothing_lost(inner, statuses[1], f'{restored}2', 'nouuid')
+
+    def test_much_dirty_data_is_drained_and_thresholds_put_back(self) -> None:
+        disk = self.volume()
+        point = self.mount(disk.name, 'mkfs.ext4 -q')
+        self.machine.shell('sysctl -q vm.dirty_ratio=70 '
+                           'vm.dirty_background_ratio=60')
+        self.addCleanup(self.machine.shell, 'sysctl -q vm.dirty_ratio=20 '
+                        'vm.dirty_background_ratio=10')
+        load = self.writers(point)
+        load.fill(150)
+        before = self.machine.state()
+        with self.window(disk) as verdict:
+            status = load.status()
+            snapshot = disk.snapshot()
+        self.unchanged_by(before)
+        self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
+        self.assert_nothing_lost(load, status, self.restored(snapshot).name)
+
+    def test_what_the_admin_set_is_left_alone(self) -> None:
+        disk = self.volume()
+        self.machine.shell(f'printf ",300M\\n,300M\\n,\\n" | '
+                           f'sfdisk -q /dev/{disk.name}; udevadm settle')
+        self.mount(f'{disk.name}1', 'mkfs.ext4 -q', 'sync')
+        self.mount(f'{disk.name}2', 'mkfs.ext4 -q', 'ro')
+        point = self.mount(f'{disk.name}3', 'mkfs.ext4 -q', 'commit=99')
+        # fstab says something else, and the first mount is a read-only bind.
+        self.machine.shell(
+            f'echo /dev/{disk.name}3 {point} ext4 commit=15 0 0 >>/etc/fstab; '
+            f'mkdir -p /mnt/bind; mount -o bind,ro {point} /mnt/bind')
+        self.addCleanup(self.machine.shell, 'umount /mnt/bind; '
+                        'sed -i /commit=15/d /etc/fstab')
+        before = self.machine.state()
+        with self.window(disk) as verdict:
+            self.assertIn('rw,sync', self.machine.shell(
+                f'grep " {point} " /proc/self/mountinfo'))
+        self.unchanged_by(before)
+        self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
+
+    def test_nothing_mounted_is_as_good_as_unmounted(self) -> None:
+        disk = self.volume()
+        with self.window(disk) as verdict:
+            pass
+        self.assertEqual(Level.FILESYSTEM, verdict[0].level, verdict)
+
+    def test_raw_use_claims_no_more_than_flushed(self) -> None:
+        disk = self.volume()
+        self.machine.shell(f'mknod /tmp/other b $(tr : " " '
+                           f'</sys/block/{disk.name}/dev); '
+                           f'systemd-run -q --unit=raw sh -c '
+                           f'"exec 3<>/tmp/other; sleep 100"; sleep 0.5')
+        self.addCleanup(self.machine.shell,
+                        'systemctl stop raw; rm /tmp/other')
+        with self.window(disk) as verdict:
+            pass
+        self.assertEqual(Level.FLUSHED, verdict[0].level, verdict)
+        self.assertIn('without a file system', verdict[0].reason)
+
+    def test_mounts_in_another_namespace_are_found(self) -> None:
+        disk = self.volume()
+        self.machine.shell(
+            f'mkfs.ext4 -q /dev/{disk.name}; systemd-run -q --unit=other '
+            f'-p PrivateMounts=yes sh -c "mount /dev/{disk.name} /mnt; '
+            f'sleep 100"; sleep 1')
+        self.addCleanup(self.machine.shell, 'systemctl stop other')
+        with self.window(disk) as verdict:
+            self.assertIn('rw,sync', self.machine.shell(
+                'grep " /mnt " /proc/$(systemctl show -P MainPID other)/'
+                'mountinfo'))
+        self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
+
+    def test_an_unmount_in_the_window_lowers_the_level(self) -> None:
+        disk = self.volume()
+        point = self.mount(disk.name, 'mkfs.ext4 -q')
+        with self.window(disk) as verdict:
+            self.machine.shell(f'umount {point}')
+        self.machine.shell(f'mount /dev/{disk.name} {point}')
+        self.assertEqual(Level.FLUSHED, verdict[0].level, verdict)
+
+    def test_barrier_makes_it_as_clean_as_unmounted(self) -> None:
+        disk = self.volume('scsi')
+        load = self.writers(self.mount(disk.name, 'mkfs.ext4 -q'))
+        before = self.machine.state()
+        status = load.status()
+        with self.window(disk, barrier='freeze') as verdict:
+            snapshot = disk.snapshot()
+        self.unchanged_by(before)
+        self.assertEqual(Level.FILESYSTEM, verdict[0].level, verdict)
+        self.assertEqual('write_through+freeze', verdict[0].method)
+        restored = self.restored(snapshot).name
+        self.machine.shell(f'e2fsck -fn /dev/{restored}')
+        self.assert_nothing_lost(load, status, restored, 'ro,noload')
+
+    def test_a_window_that_outlasts_the_freeze_keeps_its_level(self) -> None:
+        disk = self.volume()
+        point = self.mount(disk.name, 'mkfs.ext4 -q')
+        before = self.machine.state()
+        with self.window(disk, barrier='freeze',
+                         freeze_timeout=1) as verdict:
+            self.machine.shell(f'sleep 3; touch {point}/after')
+        self.unchanged_by(before)
+        self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
+        self.assertIn('freeze_timeout', verdict[0].reason)
