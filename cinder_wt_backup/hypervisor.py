@@ -101,6 +101,18 @@ class Hypervisor:
                                      libvirt.libvirtError):
                 self.call(self._connection.close)
 
+    def running(self) -> int:
+        """Return how many instances run there.
+
+        :raises HostUnreachable: the connection was lost
+        """
+        assert self._connection is not None
+        try:
+            return int(self.call(self._connection.numOfDomains))
+        except libvirt.libvirtError as error:
+            raise exceptions.HostUnreachable(
+                f'libvirt at {self.uri}: {error}') from error
+
     def domain(self, instance: str) -> 'Domain':
         """Return a running instance's domain.
 

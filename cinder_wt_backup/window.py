@@ -67,6 +67,11 @@ class Window:
         """Whether every instance is shut off."""
         return all(guest.shut_off for guest in self._guests)
 
+    @property
+    def round_trips(self) -> int:
+        """How many messages the guests' agents were sent."""
+        return sum(guest.round_trips for guest in self._guests)
+
     def give_up(self, reason: str) -> None:
         """Touch no guest: the evidence is a crash-consistent backup's."""
         self._given_up = reason
@@ -164,6 +169,10 @@ class _GuestWindow:
             LOG.exception('Instance %s: unexpected error while opening a '
                           'window.', self.target.instance)
             self._problem = f'unexpected error: {error}'
+
+    @property
+    def round_trips(self) -> int:
+        return self._method.guest.agent.round_trips if self._method else 0
 
     def close(self) -> evidence.Evidence:
         """Release whatever was reached, also when opening failed half-way."""

@@ -12,6 +12,8 @@
 
 """Ways to make a guest consistent, found by stevedore."""
 
+import functools
+
 import stevedore
 
 from cinder_wt_backup.methods import base
@@ -19,6 +21,7 @@ from cinder_wt_backup.methods import base
 NAMESPACE = 'cinder_wt_backup.methods'
 
 
+@functools.cache
 def installed() -> dict[str, type[base.Method]]:
     """Return the installed methods by name."""
     manager: stevedore.ExtensionManager[base.Method] = (

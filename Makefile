@@ -1,0 +1,51 @@
+# Everything that is done here starts here; each target does its own set-up
+# on a fresh Debian 12 machine (as root; the registries must be reachable).
+
+VENV := .cache/venv
+PYTHON := $(VENV)/bin/python -W ignore
+STESTR := PYTHONWARNINGS=ignore $(VENV)/bin/stestr run --serial
+# Cinder's services run under eventlet; our tests need no monkey patching.
+THREADS := OS_CINDER_DISABLE_EVENTLET_PATCHING=true
+
+.DEFAULT_GOAL := help
+.PHONY: help install cloud test pep8 unit functional system demo benchmark \
+	status down destroy
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+install: ## packages, virtual environment, guest image
+	@python3 -m tests.cloud install
+
+cloud: install ## bring up the test cloud
+	@python3 -m tests.cloud up
+
+test: pep8 unit functional system ## all tests: what CI runs
+
+pep8: install ## style, types, security
+	@$(VENV)/bin/tox -q -e pep8
+
+unit: install ## unit tests: no root, no cloud
+	@PYTHONWARNINGS=ignore $(VENV)/bin/stestr run
+
+functional: install ## windows on a real guest behind a real libvirt
+	@python3 -m tests.cloud up libvirtd
+	@$(THREADS) $(STESTR) --test-path tests/functional
+
+system: cloud ## backups in a real cloud
+	@$(THREADS) $(STESTR) --test-path tests/system
+
+demo: ## stock Cinder and the plugin side by side, in a real cloud
+	@python3 -m tests.demo
+
+benchmark: cloud ## how long a window takes
+	@$(PYTHON) -m tests.demo.benchmark
+
+status: ## the test cloud's services
+	@python3 -m tests.cloud status
+
+down: ## stop the test cloud; its data stay
+	@test ! -d .cloud || python3 -m tests.cloud down
+
+destroy: ## stop the test cloud and remove it
+	@python3 -m tests.cloud destroy

@@ -1,0 +1,60 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Whether backups can be consistent from this host."""
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+from cliff import lister
+from oslo_config import cfg
+
+from cinder_wt_backup import conf
+from cinder_wt_backup import exceptions
+from cinder_wt_backup import hypervisor
+from cinder_wt_backup import methods
+
+
+class Check(lister.Lister):
+    """Check the options and the way to every known compute host.
+
+    Changes nothing. Exits with 1 when an option is bad; a host that cannot
+    be reached is a row that says why.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add hosts to try where Nova would be asked."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            'host', nargs='*',
+            help='compute hosts to try (default: those of libvirt_hosts)')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace
+                    ) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
+        """Check; a row a host."""
+        options = cfg.CONF[conf.GROUP]
+        conf.check(options, list(methods.installed()))
+        hosts = {host: host for host in parsed_args.host}
+        return (('host', 'uri', 'result'),
+                (_tried(name, address, options) for name, address
+                 in (hosts or conf.known_hosts(options)).items()))
+
+
+def _tried(name: str, address: str, options: Any) -> tuple[str, str, str]:
+    uri = options.libvirt_uri.format(host=address)
+    try:
+        with hypervisor.Hypervisor(uri, options.agent_timeout) as host:
+            return name, uri, f'ok: {host.running()} instances run there'
+    except exceptions.WriteThroughError as error:
+        return name, uri, str(error)

@@ -1,0 +1,45 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The windows that are on record as open."""
+
+import argparse
+from collections.abc import Iterator
+import time
+from typing import Any
+
+from cinder import context as cinder_context
+from cinder import objects
+from cliff import lister
+
+from cinder_wt_backup import record
+
+
+class Windows(lister.Lister):
+    """List the open windows of all cinder-backup hosts.
+
+    One that stays here past its lease is of a service that ended in its
+    window: the guest has put itself back, and the record is cleared when
+    that cinder-backup starts again.
+    """
+
+    def take_action(self, parsed_args: argparse.Namespace
+                    ) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
+        """List; a row a window."""
+        context = cinder_context.get_admin_context()
+        hosts = {service.host for service in objects.ServiceList.get_all(
+            context, {'binary': 'cinder-backup'})}
+        return (('host', 'volume', 'backup', 'lease ends in s'),
+                ((host, volume.id, entry.backup,
+                  round(entry.until - time.time()))
+                 for host in sorted(hosts)
+                 for volume, entry in record.left_open(context, host)))

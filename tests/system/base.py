@@ -1,0 +1,127 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the tests in the real cloud share: a server with a mounted volume."""
+
+from collections.abc import Mapping
+import os
+import subprocess
+from typing import Any
+
+from oslo_serialization import jsonutils
+from oslotest import base
+
+from tests.cloud import accounts
+from tests.cloud import cloud
+from tests.cloud import layout
+from tests.demo import disk
+from tests.demo import stage
+from tests.workload import host
+
+DRIVERS = {'posix': 'cinder.backup.drivers.posix.PosixBackupDriver',
+           'ceph': 'cinder.backup.drivers.ceph.CephBackupDriver'}
+MEMORY_MIB = 768
+
+
+def stock(driver: str, **default: str) -> dict[str, dict[str, str]]:
+    """Return cinder-backup's options without the plugin."""
+    return {'DEFAULT': {'backup_driver': DRIVERS[driver], **default}}
+
+
+def plugin(driver: str, options: Mapping[str, str] | None = None,
+           **default: str) -> dict[str, dict[str, str]]:
+    """Return cinder-backup's options with the plugin."""
+    return {
+        'DEFAULT': {
+            'backup_driver':
+                'cinder_wt_backup.driver.WriteThroughBackupDriver',
+            **default},
+        'write_through': {
+            'wrapped_driver': DRIVERS[driver],
+            'libvirt_uri': 'qemu+tcp://{host}/system',
+            'libvirt_hosts': f'{layout.HOST}:{layout.ADDRESS}',
+            **(options or {})}}
+
+
+class TestCase(base.BaseTestCase):
+    """Tests in the cloud; what they make there they remove."""
+
+    DEFAULT_TIMEOUT = 900
+    TIMEOUT_SCALING_FACTOR = 1
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.connection = cloud.connect()
+        self.addCleanup(self.connection.close)
+        self.stage = stage.Stage(self.connection, keep=False)
+        self.addCleanup(self.stage.close)
+        self.storage = self.connection.block_storage
+
+    def server_with_volume(self) -> None:
+        """Boot a server and mount a new volume with an ext4 in it."""
+        self.guest = self.stage.boot(MEMORY_MIB)
+        self.volume = self.stage.volume(1)
+        self.device = self.stage.attach(self.volume)
+        disk.make_filesystem(self.guest, self.device, 'ext4')
+        mounted = disk.mounted(self.guest, self.device)
+        mounted.__enter__()
+        self.stage.callback(self.stage.detach, self.volume)
+        self.stage.callback(mounted.__exit__, None, None, None)
+
+    def writers(self) -> host.Workload:
+        """Start writers on the mounted volume."""
+        load = host.Workload(self.guest, disk.MOUNT)
+        load.start(records_per_second=100, rows_per_second=2)
+        self.stage.callback(load.stop)
+        return load
+
+    def back_up(self, *options: str) -> tuple[str, dict[str, str]]:
+        """Make a backup as a user would; return its id and metadata."""
+        backup = openstack('volume', 'backup', 'create', '--force', *options,
+                           self.volume)['id']
+        self.stage.remove_later('backup', backup)
+        metadata = self.stage.await_backup(backup)
+        self.assertEqual('in-use',
+                         self.storage.get_volume(self.volume).status)
+        return backup, metadata
+
+    def assert_nothing_lost(self, backup: str, load: host.Workload,
+                            status: host.Status) -> None:
+        """Restore a backup the stock way and compare it."""
+        volume = openstack('volume', 'backup', 'restore', backup,
+                           f'restored-{backup}')['volume_id']
+        self.stage.remove_later('volume', volume)
+        self.stage.await_volume(volume, 'available')
+        device = self.stage.attach(volume)
+        point = '/mnt/restored'
+        self.guest.run('sh', '-c', f'udevadm settle; mkdir -p {point}; '
+                       f'mount {device} {point}')
+        try:
+            records, rows = host.check(self.guest, point,
+                                       load.promise(status))
+        finally:
+            self.guest.run('umount', point)
+            self.stage.detach(volume)
+        self.assertEqual((0, 0), (records.lost, records.out_of_order),
+                         records)
+        self.assertEqual(('ok', 0), (rows.integrity, rows.lost), rows)
+
+
+def openstack(*argv: str) -> Any:
+    """Run the openstack command; return what it shows."""
+    done = subprocess.run(
+        (layout.VENV / 'bin' / 'openstack', *argv, '-f', 'json'), text=True,
+        capture_output=True, env=os.environ | accounts.CREDENTIALS)
+    if done.returncode:
+        raise AssertionError(f'openstack {" ".join(argv)}: '
+                             f'{done.stderr.strip()}')
+    return jsonutils.loads(done.stdout)

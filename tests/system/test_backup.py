@@ -1,0 +1,124 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The unchanged command in a real cloud, with the plugin on and off."""
+
+from tests.cloud import cloud
+from tests.cloud import database
+from tests.demo import disk
+from tests.system import base
+
+
+class Posix(base.TestCase):
+    """A temporary clone: the point in time that cinder-volume makes."""
+
+    def test_a_chain_across_the_switch(self) -> None:
+        self.server_with_volume()
+        load = self.writers()
+        cloud.restart_backup(base.stock('posix'))
+        full, metadata = self.back_up()
+        self.assertEqual({}, metadata)
+
+        cloud.restart_backup(base.plugin('posix'))
+        before = disk.settings(self.guest)
+        status = load.status()
+        second, metadata = self.back_up(
+            '--incremental', '--property', 'owner=me',
+            '--property', 'wt:level=filesystem')
+        self.assertEqual(before, disk.settings(self.guest))
+        self.assertEqual(
+            {'owner': 'me', 'wt:level': 'write-through',
+             'wt:method': 'write_through', 'wt:filesystems': 'ext4=1'},
+            {key: value for key, value in metadata.items()
+             if key != 'wt:window_ms'})
+        self.assertEqual(base.DRIVERS['posix'],
+                         database.query('SELECT service FROM cinder.backups '
+                                        'WHERE id = %s', second)[0][0])
+        self.assert_nothing_lost(second, load, status)
+        record = base.openstack('volume', 'backup', 'record', 'export',
+                                second)
+
+        cloud.restart_backup(base.stock('posix'))
+        third, metadata = self.back_up('--incremental')
+        self.assertEqual({}, metadata)
+        # Another cloud has the store but not this row.
+        self.storage.delete_backup(third, ignore_missing=False)
+        self.storage.wait_for_delete(self.storage.get_backup(third))
+        database.query('UPDATE cinder.backups SET deleted = 1, '
+                       'status = "deleted" WHERE id = %s', second)
+        base.openstack('volume', 'backup', 'record', 'import',
+                       record['backup_service'], record['backup_url'])
+        self.stage.await_backup(second)
+        self.assert_nothing_lost(second, load, status)
+        self.assertEqual(full, self.storage.get_backup(full).id)
+
+
+class Ceph(base.TestCase):
+    """A live RBD image: the point in time that the ceph driver makes."""
+
+    def test_full_and_incremental(self) -> None:
+        self.server_with_volume()
+        load = self.writers()
+        cloud.restart_backup(base.plugin('ceph', backup_workers='2'))
+        before = disk.settings(self.guest)
+        for options in ((), ('--incremental',)):
+            status = load.status()
+            backup, metadata = self.back_up(*options)
+            self.assertEqual('write-through', metadata.get('wt:level'),
+                             metadata)
+            self.assertEqual(before, disk.settings(self.guest))
+        self.assertTrue(self.storage.get_backup(backup).is_incremental)
+        self.assert_nothing_lost(backup, load, status)
+
+
+class FallBack(base.TestCase):
+    """The backup is made at the level that is true, with the reason."""
+
+    def test_agent_is_silent(self) -> None:
+        self.server_with_volume()
+        # Several processes: the callback may land in another one.
+        cloud.restart_backup(base.plugin('posix', {'agent_timeout': '3'},
+                                         backup_workers='3'))
+        backup, metadata = self.back_up()
+        self.assertEqual('write-through', metadata.get('wt:level'), metadata)
+        agent = self.guest.run('pidof', 'qemu-ga').text
+        self.guest.spawn('sh', '-c', f'kill -STOP {agent}; sleep 90; '
+                         f'kill -CONT {agent}')
+        _, metadata = self.back_up()
+        self.assertEqual('crash', metadata.get('wt:level'), metadata)
+        self.assertIn('qemu-guest-agent', metadata['wt:reason'])
+        self.guest.wait(120)
+
+    def test_detached_volume_is_none_of_our_business(self) -> None:
+        self.volume = self.stage.volume(1)
+        cloud.restart_backup(base.plugin('posix', {
+            'required_level': 'filesystem',
+            'libvirt_uri': 'qemu+tcp://{host}:1/nowhere'}))
+        backup = base.openstack('volume', 'backup', 'create',
+                                self.volume)['id']
+        self.stage.remove_later('backup', backup)
+        self.assertEqual({}, self.stage.await_backup(backup))
+
+    def test_missing_a_required_level_fails_and_cleans_up(self) -> None:
+        self.server_with_volume()
+        cloud.restart_backup(base.plugin('posix', {
+            'required_level': 'filesystem'}))
+        backup = base.openstack('volume', 'backup', 'create', '--force',
+                                self.volume)['id']
+        self.stage.remove_later('backup', backup)
+        failed = self.storage.wait_for_status(
+            self.storage.get_backup(backup), 'error', wait=300,
+            failures=['available'])
+        self.assertIn('filesystem is required', failed.fail_reason)
+        self.stage.await_volume(self.volume, 'in-use')
+        self.assertEqual(1, len([volume for volume in self.storage.volumes()
+                                 if volume.status != 'deleting']))
