@@ -12,7 +12,7 @@ THREADS := OS_CINDER_DISABLE_EVENTLET_PATCHING=true
 	status down destroy
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 install: ## packages, virtual environment, guest image
 	@python3 -m tests.cloud install

@@ -70,8 +70,9 @@ class Backups:
         self._windows[backup.id] = window, done
         try:
             with self._slot(window):
-                self._note(record.opened, context, volume.id, backup.host,
-                           self._entry(backup, window))
+                if not self._noted(record.opened, context, volume.id,
+                                   backup.host, self._entry(backup, window)):
+                    window.give_up('the window could not be put on record')
                 window.open()
                 yield window
         finally:
@@ -100,7 +101,9 @@ class Backups:
             done.wait(self._options.lease)
             return
         entry = record.window_of(context, backup.volume_id)
-        while entry is not None and entry.backup == backup.id:
+        while (entry is not None and entry.backup == backup.id
+               and record.verdict(context, backup.volume_id,
+                                  backup.id) is None):
             if entry.lapsed:
                 LOG.error('The window of backup %(backup)s was left open by '
                           'a process of %(host)s that is gone; the guest has '
@@ -162,7 +165,7 @@ class Backups:
                           'lease.', {'volume': volume.id, 'error': error})
                 if not entry.lapsed:
                     continue
-            record.abandoned(context, volume.id)
+            record.abandoned(context, volume.id, entry)
 
     def _is_ours(self, backup: Any, volume: Any) -> bool:
         return bool(self._options.methods and not backup.snapshot_id
@@ -215,12 +218,14 @@ class Backups:
                 window: windows.Window) -> None:
         proof = window.close()
         self._conclude(context, backup, volume,
-                       None if window.exempt else proof)
+                       None if window.exempt else proof, window.left_changed)
 
     def _conclude(self, context: Any, backup: Any, volume: Any,
-                  proof: evidence.Evidence | None) -> None:
+                  proof: evidence.Evidence | None,
+                  left_changed: bool = False) -> None:
         """Log and record the verdict."""
-        self._note(record.closed, context, volume.id, backup.id, proof)
+        self._noted(record.closed, context, volume.id, backup.id, proof,
+                    left_changed)
         if proof is None:
             return
         details = {'backup': backup.id, 'volume': volume.id,
@@ -234,10 +239,12 @@ class Backups:
                      'the window was open for %(ms)d ms.', details)
 
     @staticmethod
-    def _note(write: Callable[..., None], context: Any, *args: Any) -> None:
+    def _noted(write: Callable[..., None], context: Any, *args: Any) -> bool:
         """Write to the record; a backup does not fail by it."""
         try:
             write(context, *args)
+            return True
         except Exception:
             # Whatever the database raised: the backup goes on.
             LOG.exception('A window could not be put on record.')
+            return False

@@ -70,6 +70,10 @@ class GuardianError(WriteThroughError):
     """The guardian could not do its work in the guest."""
 
 
+class GuardianUnable(GuardianError):
+    """The guardian could not start: the guest was not changed."""
+
+
 class GuardianLapsed(GuardianError):
     """The lease had ended: the guest has put itself back."""
 

@@ -52,16 +52,21 @@ class Entry:
 
 
 def opened(context: Any, volume: str, host: str, entry: Entry) -> None:
-    """Record an open window, before anything is changed in a guest."""
+    """Record an open window, before anything is changed in a guest.
+
+    The last window's verdict goes: who finds one may stop waiting.
+    """
     _write(context, volume, {
-        OPEN: host, WINDOW: jsonutils.dumps(dataclasses.asdict(entry))})
+        VERDICT: '', OPEN: host,
+        WINDOW: jsonutils.dumps(dataclasses.asdict(entry))})
 
 
 def closed(context: Any, volume: str, backup: str,
-           proof: evidence.Evidence | None) -> None:
-    """Record that no window is open and what it came to.
+           proof: evidence.Evidence | None, keep: bool) -> None:
+    """Record what a window came to, and that it is closed.
 
     :param proof: None: the backup is exempt, it carries no evidence
+    :param keep: it counts as open still, for somebody to put a guest back
     """
     metadata = proof.as_metadata() if proof else {}
     reason = metadata.pop(evidence.PREFIX + 'reason', '')
@@ -69,12 +74,13 @@ def closed(context: Any, volume: str, backup: str,
         VERDICT: jsonutils.dumps({
             'backup': backup,
             'proof': _stripped(metadata) if proof else EXEMPT}),
-        REASON: reason, OPEN: '', WINDOW: ''})
+        REASON: reason, **({} if keep else {OPEN: '', WINDOW: ''})})
 
 
-def abandoned(context: Any, volume: str) -> None:
+def abandoned(context: Any, volume: str, entry: Entry) -> None:
     """Record that a window which a process left open is closed."""
-    _write(context, volume, {OPEN: '', WINDOW: ''})
+    if window_of(context, volume) == entry:
+        _write(context, volume, {OPEN: '', WINDOW: ''})
 
 
 def verdict(context: Any, volume: str,

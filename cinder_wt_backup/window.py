@@ -13,34 +13,25 @@
 """The window: lock, look, lease, drain, engage ─ point in time ─ release."""
 
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Sequence
-import contextlib
 import dataclasses
 import threading
 import time
 from typing import Any
 import uuid
 
-from cinder import coordination
 from oslo_log import log as logging
-import tenacity
-from tooz import coordination as tooz
 
 from cinder_wt_backup import evidence
 from cinder_wt_backup import exceptions
 from cinder_wt_backup import guest as guests
-from cinder_wt_backup import methods
-from cinder_wt_backup.methods import base
+from cinder_wt_backup import guest_window
 
 LOG = logging.getLogger(__name__)
 
 CRASH = evidence.Level.CRASH
-LOCK = 'wt-backup-%s'
 # How often it is looked whether the point in time has passed, seconds.
 POLL = 0.1
-# How often a guest that is busy with another window is asked again, seconds.
-BUSY_POLL = 2
 
 
 class Window:
@@ -55,7 +46,7 @@ class Window:
     def __init__(self, targets: Sequence[guests.Target], options: Any) -> None:
         self.token = uuid.uuid4().hex
         self._options = options
-        self._guests = [_GuestWindow(target, self.token, options)
+        self._guests = [guest_window.GuestWindow(target, self.token, options)
                         for target in targets]
         self._covered = 'the snapshot was not seen to be finished'
         self._opened = 0.0
@@ -71,6 +62,11 @@ class Window:
     def round_trips(self) -> int:
         """How many messages the guests' agents were sent."""
         return sum(guest.round_trips for guest in self._guests)
+
+    @property
+    def left_changed(self) -> bool:
+        """Whether a guest was changed and not seen to be put back."""
+        return any(guest.left_changed for guest in self._guests)
 
     def give_up(self, reason: str) -> None:
         """Touch no guest: the evidence is a crash-consistent backup's."""
@@ -137,124 +133,21 @@ class Window:
         return proof
 
 
-class _GuestWindow:
-    """One guest's part of a window."""
-
-    def __init__(self, target: guests.Target, token: str,
-                 options: Any) -> None:
-        self.target = target
-        self.shut_off = False
-        self.engaged = False
-        self._token = token
-        self._options = options
-        self._problem = ''
-        self._stack = contextlib.ExitStack()
-        self._method: base.Method | None = None
-
-    def open(self) -> None:
-        try:
-            self._stack.enter_context(
-                _locked(self.target.instance, self._options.lock_timeout))
-            guest = self._stack.enter_context(
-                guests.reach(self.target, self._options.agent_timeout))
-            self._method = choose(guest, self._token, self._options)
-            _engage(self._method, self._options.lock_timeout)
-            self.engaged = True
-        except exceptions.DomainNotRunning as error:
-            self.shut_off, self._problem = error.shut_off, str(error)
-        except exceptions.WriteThroughError as error:
-            self._problem = str(error)
-        except Exception as error:
-            # Of libraries and hostile answers: no backup fails by it.
-            LOG.exception('Instance %s: unexpected error while opening a '
-                          'window.', self.target.instance)
-            self._problem = f'unexpected error: {error}'
-
-    @property
-    def round_trips(self) -> int:
-        return self._method.guest.agent.round_trips if self._method else 0
-
-    def close(self) -> evidence.Evidence:
-        """Release whatever was reached, also when opening failed half-way."""
-        with self._stack:
-            proof = self._released()
-        if self._problem and not self.engaged:
-            return evidence.Evidence(CRASH, self._problem)
-        return proof
-
-    def _released(self) -> evidence.Evidence:
-        if self._method is None:
-            return evidence.Evidence(CRASH, self._problem)
-        try:
-            return self._method.release()
-        except exceptions.GuardianLapsed as error:
-            return evidence.Evidence(evidence.Level.FLUSHED, str(error))
-        except Exception as error:
-            if self.engaged:
-                LOG.error(
-                    'Instance %(instance)s could not be put back: %(error)s. '
-                    'Its lease does so within %(lease)s s.',
-                    {'instance': self.target.instance, 'error': error,
-                     'lease': self._options.lease})
-            return evidence.Evidence(
-                CRASH, f'the release was not confirmed: {error}')
-
-
-def choose(guest: guests.Guest, token: str, options: Any) -> base.Method:
-    """Return the first method that the guest permits.
-
-    :raises CommandBlocked: it permits none; says why for each
-    """
-    problems = []
-    installed = methods.installed()
-    for name in options.methods:
-        method = installed[name](guest, token, options)
-        try:
-            method.check()
-            return method
-        except exceptions.CommandBlocked as error:
-            problems.append(str(error))
-    raise exceptions.CommandBlocked('; '.join(problems))
-
-
 def abandon(targets: Sequence[guests.Target], token: str,
             options: Any) -> None:
-    """Put back what a process that is gone left open.
+    """Put back what a process that is gone left open, in every guest.
 
     :param token: of that process's window
-    :raises WriteThroughError: of a guest that could not be reached; its lease
-        has to see to it
+    :raises WriteThroughError: a guest could not be reached or put back; its
+        lease has to see to it
     """
+    problems = []
     for target in targets:
-        with _locked(target.instance, options.lock_timeout):
-            with guests.reach(target, options.agent_timeout) as guest:
-                choose(guest, token, options).abandon()
-
-
-def _engage(method: base.Method, patience: int) -> None:
-    tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(exceptions.GuardianBusy),
-        wait=tenacity.wait_fixed(BUSY_POLL), reraise=True,
-        stop=tenacity.stop_after_delay(patience), sleep=time.sleep,
-    )(method.engage)
-
-
-@contextlib.contextmanager
-def _locked(instance: str, timeout: int) -> Iterator[None]:
-    """Keep other windows away from an instance: a thaw is guest-wide.
-
-    :raises TooManyWindows: another one took longer than ``timeout`` seconds
-    """
-    lock = coordination.COORDINATOR.get_lock(LOCK % instance)
-    try:
-        acquired = lock.acquire(blocking=timeout)
-    except tooz.LockAcquireFailed:
-        acquired = False
-    if not acquired:
-        raise exceptions.TooManyWindows(
-            f'another window in instance {instance} took longer than '
-            f'lock_timeout = {timeout} s')
-    try:
-        yield
-    finally:
-        lock.release()
+        try:
+            guest_window.abandon(target, token, options)
+        except exceptions.DomainNotRunning:
+            continue        # it forgot everything when it ended
+        except exceptions.WriteThroughError as error:
+            problems.append(str(error))
+    if problems:
+        raise exceptions.WriteThroughError('; '.join(problems))

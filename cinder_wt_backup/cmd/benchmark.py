@@ -27,7 +27,7 @@ from cinder_wt_backup import conf
 from cinder_wt_backup import window
 
 
-class Benchmark(lister.Lister):
+class Benchmark(lister.Lister):  # type: ignore[misc]
     """Open and close windows on a volume in use, without a backup.
 
     The guests that have the volume are made write-through and put back, as
@@ -36,7 +36,7 @@ class Benchmark(lister.Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the volume and the number of rounds."""
-        parser = super().get_parser(prog_name)
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument('volume', help='the volume\'s id')
         parser.add_argument('--rounds', type=int, default=5, metavar='N',
                             help='how many windows (default: 5)')

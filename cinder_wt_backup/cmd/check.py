@@ -25,7 +25,7 @@ from cinder_wt_backup import hypervisor
 from cinder_wt_backup import methods
 
 
-class Check(lister.Lister):
+class Check(lister.Lister):  # type: ignore[misc]
     """Check the options and the way to every known compute host.
 
     Changes nothing. Exits with 1 when an option is bad; a host that cannot
@@ -34,7 +34,7 @@ class Check(lister.Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add hosts to try where Nova would be asked."""
-        parser = super().get_parser(prog_name)
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument(
             'host', nargs='*',
             help='compute hosts to try (default: those of libvirt_hosts)')

@@ -29,7 +29,7 @@ from cinder_wt_backup import exceptions
 CONF = cfg.CONF
 
 
-class Shell(app.App):
+class Shell(app.App):  # type: ignore[misc]
     """The commands' common part: Cinder's configuration."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ from cliff import lister
 from cinder_wt_backup import record
 
 
-class Windows(lister.Lister):
+class Windows(lister.Lister):  # type: ignore[misc]
     """List the open windows of all cinder-backup hosts.
 
     One that stays here past its lease is of a service that ended in its

@@ -107,6 +107,8 @@ class Guardian:
         :param drain: seconds for the gentle drain
         :param barrier: the host may freeze: the lease thaws as well
         :raises GuardianBusy: another window is open in the guest
+        :raises GuardianUnable: this guest lacks what it needs; it was not
+            changed
         :raises GuardianError, AgentError: it is not write-through; release
             all the same when it is not known how far it came
         """
@@ -136,14 +138,14 @@ class Guardian:
                 f'put itself back'),
             _Status.BUSY: exceptions.GuardianBusy(
                 f'another window is open {where}'),
-            _Status.NO_DISK: exceptions.GuardianError(
+            _Status.NO_DISK: exceptions.GuardianUnable(
                 f'the volume\'s disk was not found {where}: its serial is '
                 f'missing from /sys/block'),
-            _Status.NO_LEASE: exceptions.GuardianError(
+            _Status.NO_LEASE: exceptions.GuardianUnable(
                 f'nothing could be left behind {where} to put it back, so it '
                 f'was not changed'),
         }
-        raise errors.get(ended.status, exceptions.GuardianError(
+        raise errors.get(ended.status, exceptions.GuardianUnable(
             f'the guardian ended with status {ended.status} {where}; does '
             f'its agent run as root, with /run writable?'))
 

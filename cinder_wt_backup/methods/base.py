@@ -48,6 +48,8 @@ class Method(abc.ABC):
 
         Whatever it changes, the guest undoes by itself after the lease.
 
+        :raises GuardianUnable: this guest lacks what it needs and was not
+            changed: the next method may do
         :raises WriteThroughError: it could not; ``release`` is still due
         """
 
@@ -63,6 +65,8 @@ class Method(abc.ABC):
     @abc.abstractmethod
     def abandon(self) -> None:
         """Put a guest back that another process left, by its token.
+
+        It is thawed when this is called.
 
         Harmless when there is nothing to put back.
 

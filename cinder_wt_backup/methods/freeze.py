@@ -143,16 +143,19 @@ class Freeze(base.Method):
     def release(self) -> evidence.Evidence:
         """Thaw; frozen all along is as good as unmounted."""
         held = self._frozen.thaw()
+        problem = self._frozen.problem
+        if held and set(self.guest.mounts()) != set(self._mounts):
+            held, problem = False, (
+                'file systems of the volume were mounted or unmounted in the '
+                'guest meanwhile')
         kinds = [mount.kind for mount in self._mounts]
         return evidence.Evidence(
             level=(evidence.Level.FILESYSTEM if held
                    else evidence.Level.FLUSHED),
-            reason=self._frozen.problem,
+            reason=problem,
             method='freeze',
             filesystems={kind: kinds.count(kind) for kind in kinds},
             freeze_ms=self._frozen.milliseconds)
 
     def abandon(self) -> None:
-        """Thaw what a process that is gone froze."""
-        if self.guest.agent.frozen():
-            self.guest.agent.thaw()
+        """Nothing but the freeze was changed, and it has ended."""

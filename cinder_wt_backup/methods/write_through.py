@@ -76,8 +76,6 @@ class WriteThrough(base.Method):
 
     def abandon(self) -> None:
         """Release by token; a lease that has ended is as good."""
-        if self.options.barrier == 'freeze' and self.guest.agent.frozen():
-            self.guest.agent.thaw()
         try:
             self._guardian().release()
         except exceptions.GuardianLapsed:
@@ -110,7 +108,7 @@ class WriteThrough(base.Method):
         for level, reason in self._objections(start, end):
             if level < proof.level:
                 proof = proof.lowered(level, reason)
-        if self._barrier is not None:
+        if self._barrier is not None and self._barrier.milliseconds:
             proof = proof.with_freeze(self._barrier.milliseconds)
         if not proof.reason and 'spans' in start.words | end.words:
             proof = proof.with_reason('a file system lies on other volumes '

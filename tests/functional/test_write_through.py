@@ -12,6 +12,8 @@
 
 """A window with write_through, on real filesystems of a real guest."""
 
+import time
+
 import ddt
 
 from cinder_wt_backup import evidence
@@ -62,8 +64,8 @@ class WriteThrough(base.TestCase):
 
     def test_partitions_and_nested_mounts(self) -> None:
         disk = self.volume()
-        self.machine.shell(f'printf ",400M\\n,\\n" | sfdisk -q /dev/{disk.name}'
-                           f'; udevadm settle')
+        self.machine.shell(f'printf ",400M\\n,\\n" | '
+                           f'sfdisk -q /dev/{disk.name}; udevadm settle')
         first, second = f'{disk.name}1', f'{disk.name}2'
         point = self.mount(first, 'mkfs.ext4 -q')
         self.machine.shell(
@@ -179,7 +181,8 @@ class WriteThrough(base.TestCase):
         before = self.machine.state()
         with self.window(disk, barrier='freeze',
                          freeze_timeout=1) as verdict:
-            self.machine.shell(f'sleep 3; touch {point}/after')
+            time.sleep(3)       # nothing can be run in a frozen guest
+            self.machine.shell(f'touch {point}/after')
         self.unchanged_by(before)
         self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
         self.assertIn('freeze_timeout', verdict[0].reason)

@@ -1,0 +1,192 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One guest's part of a window: lock, look, engage, release."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import time
+from typing import Any
+
+from cinder import coordination
+from oslo_log import log as logging
+import tenacity
+from tooz import coordination as tooz
+
+from cinder_wt_backup import evidence
+from cinder_wt_backup import exceptions
+from cinder_wt_backup import guest as guests
+from cinder_wt_backup import methods
+from cinder_wt_backup.methods import base
+
+LOG = logging.getLogger(__name__)
+
+CRASH = evidence.Level.CRASH
+LOCK = 'wt-backup-%s'
+# How often a guest that is busy with another window is asked again, seconds.
+BUSY_POLL = 2
+
+
+class GuestWindow:
+    """One guest's part of a window; neither step ever fails.
+
+    :ivar shut_off: the instance is shut off: nothing to do
+    :ivar engaged: the guest was made consistent
+    """
+
+    def __init__(self, target: guests.Target, token: str,
+                 options: Any) -> None:
+        self.target = target
+        self.shut_off = False
+        self.engaged = False
+        self._token = token
+        self._options = options
+        self._problem = ''
+        self._put_back = False
+        self._stack = contextlib.ExitStack()
+        self._method: base.Method | None = None
+
+    @property
+    def left_changed(self) -> bool:
+        """Whether the guest was changed and not seen to be put back."""
+        return self.engaged and not self._put_back
+
+    @property
+    def round_trips(self) -> int:
+        """How many messages its agent was sent."""
+        return self._method.guest.agent.round_trips if self._method else 0
+
+    def open(self) -> None:
+        """Lock, look and engage; what goes wrong is in the evidence."""
+        try:
+            self._stack.enter_context(
+                _locked(self.target.instance, self._options.lock_timeout))
+            self._engage(self._stack.enter_context(
+                guests.reach(self.target, self._options.agent_timeout)))
+            self.engaged = True
+        except exceptions.DomainNotRunning as error:
+            self.shut_off, self._problem = error.shut_off, str(error)
+        except exceptions.WriteThroughError as error:
+            self._problem = str(error)
+        except Exception as error:
+            # Of libraries and hostile answers: no backup fails by it.
+            LOG.exception('Instance %s: unexpected error while opening a '
+                          'window.', self.target.instance)
+            self._problem = f'unexpected error: {error}'
+
+    def close(self) -> evidence.Evidence:
+        """Release whatever was reached, also when opening failed half-way."""
+        with self._stack:
+            proof = self._released()
+        if self._problem and not self.engaged:
+            return evidence.Evidence(CRASH, self._problem)
+        return proof
+
+    def _engage(self, guest: guests.Guest) -> None:
+        """Make it consistent by the first method that it permits."""
+        problems: list[str] = []
+        for name in self._options.methods:
+            self._method = methods.installed()[name](guest, self._token,
+                                                     self._options)
+            try:
+                self._method.check()
+                _patiently(self._method.engage, self._options.lock_timeout)
+                return
+            except (exceptions.CommandBlocked,
+                    exceptions.GuardianUnable) as error:
+                problems.append(str(error))
+                self._method = None
+        raise exceptions.CommandBlocked('; '.join(problems))
+
+    def _released(self) -> evidence.Evidence:
+        if self._method is None:
+            return evidence.Evidence(CRASH, self._problem)
+        try:
+            proof = _patiently_released(self._method)
+            self._put_back = True
+            return proof
+        except exceptions.GuardianLapsed as error:
+            self._put_back = True
+            return evidence.Evidence(evidence.Level.FLUSHED, str(error))
+        except Exception as error:
+            if self.engaged:
+                LOG.error(
+                    'Instance %(instance)s could not be put back: %(error)s. '
+                    'Its lease does so within %(lease)s s.',
+                    {'instance': self.target.instance, 'error': error,
+                     'lease': self._options.lease})
+            return evidence.Evidence(
+                CRASH, f'the release was not confirmed: {error}')
+
+
+def abandon(target: guests.Target, token: str, options: Any) -> None:
+    """Put one guest back that a process which is gone left changed.
+
+    While frozen an agent permits nothing but a thaw, so that comes first:
+    the record says that the freeze, if there is one, is ours.
+
+    :raises WriteThroughError: it could not be reached or put back
+    """
+    with (_locked(target.instance, options.lock_timeout),
+          guests.reach(target, options.agent_timeout) as guest):
+        if guest.agent.frozen():
+            guest.agent.thaw()
+        for method in methods.installed().values():
+            left = method(guest, token, options)
+            with contextlib.suppress(exceptions.CommandBlocked):
+                left.check()
+                left.abandon()
+
+
+def _patiently(engage: Callable[[], None], patience: int) -> None:
+    """Engage; wait for another window that is open in the guest."""
+    tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(exceptions.GuardianBusy),
+        wait=tenacity.wait_fixed(BUSY_POLL), reraise=True,
+        stop=tenacity.stop_after_delay(patience), sleep=time.sleep,
+    )(engage)
+
+
+def _patiently_released(method: base.Method) -> evidence.Evidence:
+    """Release; once more if the agent or the host did not answer."""
+    proof: evidence.Evidence = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(exceptions.Unreachable),
+        stop=tenacity.stop_after_attempt(2), reraise=True,
+    )(method.release)
+    return proof
+
+
+@contextlib.contextmanager
+def _locked(instance: str, timeout: int) -> Iterator[None]:
+    """Keep other windows away from an instance: a thaw is guest-wide.
+
+    :raises TooManyWindows: another one took longer than ``timeout`` seconds
+    """
+    lock = coordination.COORDINATOR.get_lock(LOCK % instance)
+    try:
+        acquired = lock.acquire(blocking=timeout)
+    except tooz.LockAcquireFailed:
+        acquired = False
+    if not acquired:
+        raise exceptions.TooManyWindows(
+            f'another window in instance {instance} took longer than '
+            f'lock_timeout = {timeout} s')
+    try:
+        yield
+    finally:
+        try:
+            lock.release()
+        except Exception:
+            # Of whatever back end: it must not keep a backup from going on.
+            LOG.exception('The lock of instance %s was not released.',
+                          instance)
