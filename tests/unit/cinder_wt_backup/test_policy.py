@@ -1,0 +1,79 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+import ddt
+import fixtures
+
+from cinder_wt_backup import evidence
+from cinder_wt_backup import exceptions
+from cinder_wt_backup import policy
+from tests.unit import base
+
+Level = evidence.Level
+
+
+@ddt.ddt
+class PolicyTest(base.TestCase):
+
+    @ddt.data(None, {}, {'wt:policy': ''}, {'wt:policy': '  '},
+              {'other': 'off'})
+    def test_without_a_wish_the_operators_level_counts(
+            self, metadata: dict[str, str] | None) -> None:
+        self.assertEqual(policy.Policy(Level.FLUSHED),
+                         policy.of(metadata, 'flushed'))
+
+    @ddt.data(
+        ('crash', 'require=write-through', Level.WRITE_THROUGH),
+        ('flushed', ' require = filesystem ', Level.FILESYSTEM),
+        ('filesystem', 'require=flushed', Level.FILESYSTEM))
+    @ddt.unpack
+    def test_the_higher_of_both_counts(self, operator: str, wish: str,
+                                       expected: Level) -> None:
+        self.assertEqual(policy.Policy(expected),
+                         policy.of({'wt:policy': wish}, operator))
+
+    def test_a_volume_may_opt_out(self) -> None:
+        self.assertTrue(policy.of({'wt:policy': 'off'}, 'crash').off)
+
+    def test_opting_out_of_what_is_required_is_ignored(self) -> None:
+        log = self.useFixture(fixtures.FakeLogger())
+        wish = policy.of({'wt:policy': 'off'}, 'flushed')
+        self.assertEqual(policy.Policy(Level.FLUSHED), wish)
+        self.assertIn('off is ignored', log.output)
+
+    @ddt.data('on', 'require', 'require=', 'require=best', 'OFF',
+              'off,require=flushed', 'x' * 300)
+    def test_what_cannot_be_read_names_the_value(self, wish: str) -> None:
+        error = self.assertRaises(exceptions.PolicyError, policy.of,
+                                  {'wt:policy': wish}, 'crash')
+        self.assertIn(repr(wish[:100]), str(error))
+        # fail_reason is a column of 255 characters.
+        self.assertLessEqual(len(str(error)), 255)
+
+
+@ddt.ddt
+class RefuseTest(base.TestCase):
+
+    @ddt.data(Level.WRITE_THROUGH, Level.FILESYSTEM)
+    def test_what_reaches_the_level_is_not_refused(self, level: Level
+                                                   ) -> None:
+        self.assertIsNone(policy.Policy(Level.WRITE_THROUGH).refuse(
+            evidence.Evidence(level)))
+
+    @ddt.data(Level.CRASH, Level.FLUSHED)
+    def test_what_does_not_is_refused_with_its_reason(self, level: Level
+                                                      ) -> None:
+        refusal = policy.Policy(Level.WRITE_THROUGH).refuse(
+            evidence.Evidence(level, 'no guest agent runs'))
+        self.assertIn(f'reached {level.value}', str(refusal))
+        self.assertIn('write-through is required', str(refusal))
+        self.assertIn('no guest agent runs', str(refusal))
