@@ -182,7 +182,7 @@ def check(options: Any, methods: list[str]) -> None:
                 f'{", ".join(sorted(methods))}.')
     try:
         options.libvirt_uri.format(host='host')
-    except (KeyError, ValueError, IndexError):
+    except (AttributeError, IndexError, KeyError, ValueError):
         raise exceptions.ConfigurationError(
             f'[{GROUP}] libvirt_uri = {options.libvirt_uri!r}: only {{host}} '
             f'can be replaced in it.')
