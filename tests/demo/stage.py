@@ -29,6 +29,7 @@ from tests import guests
 _NAME = 'wt-demo'
 _IMAGE = 'guest'
 _SECONDS = 300
+_IDLE = ('available', 'error', 'error_restoring')
 
 
 class Stage(contextlib.ExitStack):
@@ -42,8 +43,8 @@ class Stage(contextlib.ExitStack):
         self._server: typing.Any = None
 
     def __exit__(self, *error: typing.Any) -> None:
-        if not self._keep:
-            console.say('removing server, volumes and backups')
+        console.say('keeping what was made' if self._keep else
+                    'removing what was made')
         super().__exit__(*error)
 
     def boot(self, memory_mib: int) -> guests.Guest:
@@ -124,10 +125,17 @@ class Stage(contextlib.ExitStack):
 
     def _delete_server(self) -> None:
         self.cloud.compute.delete_server(self._server)
-        self.cloud.compute.wait_for_delete(self._server, wait=_SECONDS)
+        self.cloud.compute.wait_for_delete(self._server, interval=1,
+                                           wait=_SECONDS)
+        console.say('removed the server')
 
     def _delete(self, kind: str, identity: str) -> None:
         storage = self.cloud.block_storage
-        found = getattr(storage, f'get_{kind}')(identity)
+        get = getattr(storage, f'get_{kind}')
+        # A server that was just deleted may still hold its volumes.
+        console.wait_for(f'an idle {kind} {identity}',
+                         lambda: get(identity).status in _IDLE, _SECONDS)
+        found = get(identity)
         getattr(storage, f'delete_{kind}')(found)
-        storage.wait_for_delete(found, wait=_SECONDS)
+        storage.wait_for_delete(found, interval=1, wait=_SECONDS)
+        console.say(f'removed the {kind} {identity}')
