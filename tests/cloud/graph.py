@@ -32,12 +32,14 @@ class Step:
     """Something to do before others can start.
 
     :param once: leave a stamp, and do it again only in a new cloud.
+    :param undo: what to do before those can stop that it needs.
     """
 
     name: str
     run: Callable[[], object]
     needs: tuple[str, ...] = ()
     once: bool = True
+    undo: Callable[[], object] | None = None
     brought_up: ClassVar[str] = 'is done'
 
     def bring_up(self) -> bool:
@@ -51,7 +53,9 @@ class Step:
         return self.once
 
     def take_down(self) -> bool:
-        """What a step made stays."""
+        """What a step made stays, as a rule."""
+        if self.undo:
+            self.undo()
         return False
 
 
@@ -60,7 +64,6 @@ class Service:
     """A daemon, and how to see that it does its work.
 
     :param ready: gets the time of its start, as seconds since the epoch.
-    :param before_stop: makes it ready for its end.
     :param in_use: whether another one is there already; by default whether
         its port is taken.
     """
@@ -69,7 +72,6 @@ class Service:
     daemon: process.Daemon
     ready: Callable[[float], object]
     needs: tuple[str, ...] = ()
-    before_stop: Callable[[], object] | None = None
     in_use: Callable[[float], object] | None = None
     timeout: float = 120
     brought_up: ClassVar[str] = 'is up'
@@ -94,8 +96,6 @@ class Service:
 
     def take_down(self) -> bool:
         """Stop it. Says whether it was running."""
-        if self.daemon.pid and self.before_stop:
-            self.before_stop()
         return self.daemon.stop()
 
     def _is_taken(self) -> bool:

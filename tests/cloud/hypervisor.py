@@ -73,20 +73,22 @@ def forget() -> None:
 
 def shut_down_servers() -> None:
     """Ask all servers to shut down; turn off those that do not."""
-    with contextlib.closing(connect()) as connection:
-        servers = [server for server in _servers(connection)
-                   if server.isActive()]
-        if not servers:
-            return
-        console.say(f'shutting down {len(servers)} servers ...')
-        for server in servers:
-            # One without an agent, or a frozen one, cannot.
-            with contextlib.suppress(libvirt.libvirtError):
-                server.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
-        _turn_off(servers)
+    try:
+        connection = connect()
+    except ConnectionError:
+        return
+    with contextlib.closing(connection):
+        servers = list(filter(_is_active, _servers(connection)))
+        if servers:
+            console.say(f'shutting down {len(servers)} servers ...')
+            _turn_off(servers)
 
 
 def _turn_off(servers: list[libvirt.virDomain]) -> None:
+    for server in servers:
+        # One without an agent, or a frozen one, cannot.
+        with contextlib.suppress(libvirt.libvirtError):
+            server.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
     end = time.monotonic() + SHUTDOWN
     while time.monotonic() < end and any(map(_is_active, servers)):
         time.sleep(0.2)

@@ -92,7 +92,7 @@ def _infrastructure() -> list[graph.Node]:
             '/usr/sbin/libvirtd', '--listen', '--config',
             layout.LIBVIRTD_CONF, '--pid-file',
             layout.RUN / 'libvirtd-own.pid']),
-            hypervisor.is_ready, ready, hypervisor.shut_down_servers,
+            hypervisor.is_ready, ready,
                 in_use=hypervisor.is_ready),
     ]
 
@@ -153,11 +153,13 @@ def _computes() -> list[graph.Node]:
               ('nova-conductor', 'accounts'),
               OS_NOVA_CONFIG_FILES=f'{paste};{layout.NOVA_CONF}'),
         graph.Step('old-servers', hypervisor.forget, ('libvirtd',)),
-        graph.Step('libvirt-secret', hypervisor.set_secret,
-                   ('libvirtd', 'ceph-pools'), once=False),
+        # Servers run from here on, and end before their disks do.
+        graph.Step('hypervisor', hypervisor.set_secret,
+                   ('libvirtd', 'ceph-pools', 'old-servers'), once=False,
+                   undo=hypervisor.shut_down_servers),
         _agent('nova-compute', layout.NOVA_CPU_CONF, (
             'nova-conductor', 'placement', 'network', 'glance', 'cinder-api',
-            'old-servers', 'libvirt-secret', 'ceph-mgr')),
+            'hypervisor', 'ceph-mgr')),
         graph.Step('compute-host', _wait_for_compute,
                    ('nova-compute', 'nova-scheduler')),
         graph.Step('flavor', resources.create_flavor, ('nova-api',)),
