@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """The main job, shown in a real cloud: ``python3 -m tests.demo``.
 
 A mounted volume that is being written to is backed up with the unchanged

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """python3 -m tests.demo: stock Cinder and the plugin, side by side."""
 
 import argparse

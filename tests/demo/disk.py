@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """A volume inside the guest: filesystem, mount, and what is dirty."""
 
 import collections.abc
@@ -40,16 +39,16 @@ def make_filesystem(guest: guests.Guest, device: str, kind: str) -> None:
 
 
 @contextlib.contextmanager
-def mounted(guest: guests.Guest, device: str,
+def mounted(guest: guests.Guest, device: str, where: str = MOUNT,
             ) -> collections.abc.Iterator[None]:
     """Mount as ever, which replays the journal; unmount at the end."""
     guest.run('udevadm', 'settle')
-    guest.run('mkdir', '-p', MOUNT)
-    guest.run('mount', device, MOUNT)
+    guest.run('mkdir', '-p', where)
+    guest.run('mount', device, where)
     try:
         yield
     finally:
-        guest.run('umount', MOUNT, timeout=300)
+        guest.run('umount', where, timeout=300)
 
 
 def dirty_mib(guest: guests.Guest) -> int:

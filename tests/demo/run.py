@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """The demo from the cloud's start to the exit status."""
 
 import argparse

@@ -10,19 +10,15 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """Both backups from the same state, restored and checked the same way."""
 
 import argparse
 import dataclasses
-import json
-import os
-import subprocess
 
-from tests.cloud import accounts
 from tests.cloud import cloud
 from tests.cloud import console
 from tests.cloud import layout
+from tests.demo import command
 from tests.demo import disk
 from tests.demo import stage
 from tests.demo import verdict
@@ -105,7 +101,8 @@ class Scenario:
         status = load.status()
         console.say(f'{dirty} MiB dirty in the guest; {status.records} '
                     f'records and {status.rows} rows acknowledged')
-        backup = _openstack('volume', 'backup', 'create', '--force', volume)
+        backup = command.openstack('volume', 'backup', 'create', '--force',
+                                   volume)
         self._scene.remove_later('backup', backup['id'])
         metadata = self._scene.await_backup(backup['id'])
         after = load.status(status.now_ns)
@@ -115,8 +112,9 @@ class Scenario:
                       disk.settings(self._guest) == settings, metadata)
 
     def _restore(self, name: str, taken: _Taken) -> verdict.Outcome:
-        restored = _openstack('volume', 'backup', 'restore', taken.identity,
-                              f'restored-{taken.identity}')
+        restored = command.openstack(
+            'volume', 'backup', 'restore', taken.identity,
+            f'restored-{taken.identity}')
         volume = restored['volume_id']
         self._scene.remove_later('volume', volume)
         self._scene.await_volume(volume, 'available')
@@ -131,15 +129,3 @@ class Scenario:
         return verdict.Outcome(taken.dirty_mib, records, rows,
                                taken.stall_ms, taken.as_before,
                                taken.metadata)
-
-
-def _openstack(*argv: str) -> dict[str, str]:
-    """Run the OpenStack command as a user would; return what it shows."""
-    console.say(' '.join(('$ openstack', *argv)))
-    done = subprocess.run(
-        (layout.VENV / 'bin' / 'openstack', *argv, '-f', 'json'), text=True,
-        capture_output=True, env=os.environ | accounts.CREDENTIALS)
-    if done.returncode:
-        raise console.CloudError(f'openstack {" ".join(argv)}: '
-                                 f'{done.stderr.strip()}')
-    return json.loads(done.stdout)

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """The server and the volumes of the demo, and what it does with them."""
 
 import collections.abc

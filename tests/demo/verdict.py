@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """What came of each backup, side by side, and whether that is good."""
 
 import dataclasses

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """A workload for backups: it knows what it wrote and what it was promised.
 
 ``inside`` runs in the guest, on nothing but Python's standard library;

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """The guest's part of the workload as one file that python3 runs."""
 
 import io

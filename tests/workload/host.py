@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """The host's side: deliver the workload to a guest, and drive it there."""
 
 import dataclasses

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """A volume as a temporary directory, filled by the real writers."""
 
 import pathlib

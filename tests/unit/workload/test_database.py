@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """The comparison must be able to fail: damage the database, and look."""
 
 import contextlib

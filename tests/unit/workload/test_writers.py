@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """What the writers acknowledge, and the program that a guest gets."""
 
 import json

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """What was acknowledged, and when: kept outside the volume, in tmpfs.
 
 Entry ``n`` says when the call that wrote number ``n`` began and when it

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """Looks at the records of a mounted restore: what is there, in order."""
 
 import dataclasses

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """The SQLite database of the workload: its rows, and a look at them.
 
 A row also says how many records were acknowledged before it was written: so

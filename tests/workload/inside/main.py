@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """The command line in the guest: one archive, a command for each part.
 
 The writers run until they are ended. What was acknowledged to them goes to

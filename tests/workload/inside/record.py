@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """The records that the writer appends and the checker looks for.
 
 Record number ``n`` of a run sits in file ``n % files``, at slot

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """What applications do: plain writes, committed rows, much dirty data."""
 
 import collections.abc
