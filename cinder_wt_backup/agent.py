@@ -20,6 +20,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 import dataclasses
+import re
 import time
 from typing import Any
 from typing import TypeVar
@@ -40,6 +41,8 @@ THAW = 'guest-fsfreeze-thaw'
 # Characters of one answer, mount points of one fsinfo, filesystems of a count.
 MAX_ANSWER = 1 << 20
 MAX_MOUNTS = 4096
+# What a filesystem's type may look like to be put on record.
+KIND = re.compile(r'[A-Za-z0-9_.+-]{1,32}')
 # A child's exit is only seen by asking: first soon, then ever more rarely.
 FIRST_POLL, LAST_POLL = 0.15, 0.5
 
@@ -188,10 +191,11 @@ def _text(encoded: Any) -> str:
 
 def _mount(entry: dict[str, Any]) -> Mount:
     disks = [_of(dict, disk) for disk in _of(list, entry.get('disk', []))]
+    kind = _of(str, entry.get('type'))
     return Mount(
         name=_of(str, entry.get('name')),
         mountpoint=_of(str, entry.get('mountpoint')),
-        kind=_of(str, entry.get('type')),
+        kind=kind if KIND.fullmatch(kind) else 'other',
         serials=frozenset(disk['serial'] for disk in disks
                           if isinstance(disk.get('serial'), str)),
         addresses=frozenset(
