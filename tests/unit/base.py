@@ -15,6 +15,7 @@
 from typing import Any
 
 import cinder.tests.unit  # noqa: F401  before anything that it patches
+import fixtures
 from oslo_config import cfg
 from oslotest import base
 
@@ -58,6 +59,10 @@ class GuestTestCase(TestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        # A fake answers at once.
+        for name in ('agent.FIRST_POLL', 'window.POLL', 'window.BUSY_POLL'):
+            self.useFixture(fixtures.MonkeyPatch(
+                f'cinder_wt_backup.{name}', 0.01))
         self.libvirt = self.useFixture(libvirt.Libvirt())
         self.domain = self.libvirt.add(HOST, libvirt.Domain(VOLUME, PROJECT))
 
