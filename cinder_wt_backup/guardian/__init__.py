@@ -36,7 +36,7 @@ LINE = re.compile(
     r'|dirty (?P<dirty>\d{1,15})'
     r'|stuck (?P<stuck>\d{1,6}:\d{1,8})'
     r'|fs (?P<number>\d{1,6}:\d{1,8}) (?P<kind>[A-Za-z0-9_.+-]{1,32}) '
-    r'(?P<state>rw|ro|sync|nobarrier) (?P<point>/\S{0,4096})')
+    r'(?P<state>rw|ro|sync|nobarrier) (?P<point>/[^ ]{0,4096})')
 ESCAPE = re.compile(r'\\([0-3][0-7]{2})')
 
 
@@ -155,8 +155,8 @@ def parse(output: str) -> Report:
 
     :raises GuardianError: it is not a whole report
     """
-    lines = output.splitlines()
-    if not lines or lines[-1] != 'done' or len(lines) > MAX_LINES:
+    lines = output.removesuffix('\n').split('\n')
+    if lines[-1] != 'done' or len(lines) > MAX_LINES:
         raise exceptions.GuardianError('the guardian\'s report is incomplete')
     filesystems, words, stuck, dirty = [], set(), [], 0
     for line in lines:
