@@ -83,7 +83,7 @@ class RunTest(base.GuestTestCase):
 
     def test_status_and_output_come_back(self) -> None:
         self.domain.agent.guardian.started = ['one', 'two']
-        self.assertEqual(agent.Exit(0, 'one\ntwo'), self.run_it())
+        self.assertEqual(agent.Exit(0, 'one\ntwo\n'), self.run_it())
 
     def test_the_program_travels_as_input_and_not_in_its_arguments(
             self) -> None:
