@@ -77,7 +77,7 @@ def _addresses(context: Any, instance: str, attachments: Iterable[Any],
     if known:
         named = [name for attachment in attachments for name in (
             attachment.attached_host, (attachment.connector or {}).get('host'))
-            if name in known]
+            if isinstance(name, str) and name in known]
         return [known[name] for name in dict.fromkeys(named)]
     host = _ask_nova(context, instance, options.agent_timeout)
     if host is None or not conf.HOST_NAME.fullmatch(host):
