@@ -14,7 +14,7 @@
 
 from typing import Any
 
-import cinder.tests.unit  # noqa: F401  before anything that it patches
+from cinder.tests.unit import test  # first: it patches the others
 import fixtures
 from oslo_config import cfg
 from oslotest import base
@@ -93,3 +93,10 @@ class GuestTestCase(TestCase):
         found = reaching.__enter__()
         self.addCleanup(reaching.__exit__, None, None, None)
         return found
+
+
+class CinderTestCase(test.TestCase):
+    """A test with Cinder's database, locks and fake RPC."""
+
+    # Real locks, in a folder of the test.
+    MOCK_TOOZ = False
