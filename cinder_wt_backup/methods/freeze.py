@@ -13,6 +13,7 @@
 """Freeze the volume's filesystems: blocks writers, covers everything."""
 
 from collections.abc import Sequence
+import contextlib
 import threading
 import time
 from typing import Any
@@ -45,13 +46,9 @@ class Frozen:
         self._count = 0
         self._began = 0.0
         self._timer: threading.Timer | None = None
+        self._thaw_is_due = False
         self.milliseconds = 0
         self.problem = ''
-
-    @property
-    def is_on(self) -> bool:
-        """Whether the guest is frozen by us now."""
-        return self._timer is not None
 
     def freeze(self, mountpoints: Sequence[str]) -> None:
         """Freeze them, all or none.
@@ -63,6 +60,7 @@ class Frozen:
                 f'instance {self._guest.instance} is frozen by somebody '
                 f'else: thaw it, or wait for who did it')
         self._began = time.monotonic()
+        self._thaw_is_due = True
         try:
             self._count = self._guest.agent.freeze(mountpoints)
             if self._count != len(mountpoints):
@@ -70,8 +68,10 @@ class Frozen:
                     f'{self._count} of {len(mountpoints)} file systems could '
                     f'be frozen in instance {self._guest.instance}')
         except exceptions.WriteThroughError:
-            # One that timed out may still happen: thaw in any case.
-            self._guest.agent.thaw()
+            # One that timed out may still happen: thaw now, or at the end.
+            with contextlib.suppress(exceptions.WriteThroughError):
+                self._guest.agent.thaw()
+                self._thaw_is_due = False
             raise
         self._timer = threading.Timer(self._timeout, self._expire)
         self._timer.daemon = True
@@ -82,31 +82,36 @@ class Frozen:
 
         :returns: whether the freeze held until now: exactly what was frozen
             was thawed, and not before
-        :raises AgentError: the agent did not thaw
+        :raises AgentError: the agent did not thaw; may be tried again
         """
-        with self._lock:
-            if self._timer is None:
-                return False
-            self._timer.cancel()
-            self._timer = None
-            thawed = self._guest.agent.thaw()
-            self.milliseconds = round(1000 * (time.monotonic() - self._began))
-            if thawed != self._count:
-                self.problem = (f'{thawed} of {self._count} frozen file '
-                                f'systems were still frozen at the end')
-            return not self.problem
+        return self._end('')
 
     def _expire(self) -> None:
         try:
-            if self.thaw():
-                self.problem = (
-                    f'the snapshot took longer than freeze_timeout = '
-                    f'{self._timeout} s, so the freeze was ended before it')
+            self._end(f'the snapshot took longer than freeze_timeout = '
+                      f'{self._timeout} s, so the freeze was ended before it')
         except exceptions.WriteThroughError as error:
             LOG.error('Instance %(instance)s may still be frozen, its agent '
                       'did not thaw: %(error)s. Run virsh domfsthaw on its '
                       'host.', {'instance': self._guest.instance,
                                 'error': error})
+
+    def _end(self, problem: str) -> bool:
+        with self._lock:
+            if not self._thaw_is_due:
+                return False
+            if self._timer is not None:
+                self._timer.cancel()
+            thawed = self._guest.agent.thaw()
+            self._thaw_is_due = False
+            if self._timer is None:
+                return False
+            self.milliseconds = round(1000 * (time.monotonic() - self._began))
+            if thawed != self._count:
+                problem = (f'{thawed} of {self._count} frozen file systems '
+                           f'were still frozen at the end')
+            self.problem = problem
+            return not problem
 
 
 class Freeze(base.Method):

@@ -61,7 +61,7 @@ class WriteThrough(base.Method):
 
     def release(self) -> evidence.Evidence:
         """Thaw, put back and judge."""
-        if self._barrier is not None and self._barrier.is_on:
+        if self._barrier is not None:
             self._barrier_held = self._barrier.thaw()
         end = self._guardian().release()
         if self._start is None:
@@ -131,7 +131,7 @@ class WriteThrough(base.Method):
             if fs.state == 'nobarrier':
                 yield FLUSHED, (f'{fs.kind} is mounted with nobarrier: mount '
                                 f'it without for more')
-        for fs in end.filesystems:
+        for fs in filesystems:
             if fs.state == 'rw':
                 yield FLUSHED, (f'{fs.kind} could not be made synchronous: '
                                 f'the guest needs perl or python3, and Linux '
