@@ -56,9 +56,14 @@ class Guest:
         """See that the agent carries these out.
 
         :raises CommandBlocked: it does not
-        :raises AgentError: it did not say
+        :raises AgentError: it did not say, or the guest is frozen, when all
+            agents block everything but a thaw
         """
         blocked = [name for name in commands if name not in self._permitted]
+        if blocked and self.agent.frozen():
+            raise exceptions.AgentError(
+                f'instance {self.instance} is frozen by somebody else: thaw '
+                f'it, or wait for who did it')
         if blocked:
             raise exceptions.CommandBlocked(
                 f'the guest agent of instance {self.instance} blocks '

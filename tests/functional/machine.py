@@ -53,6 +53,8 @@ _DOMAIN = """
     <disk type='file' device='disk'>
       <driver name='qemu' type='qcow2' cache='unsafe'/>
       <source file='{root}'/><target dev='vda' bus='virtio'/>
+      <serial>{volume}</serial>
+      <alias name='ua-{volume}'/>
     </disk>
     <controller type='virtio-serial' index='0'/>
     <controller type='scsi' index='0' model='virtio-scsi'/>
@@ -81,6 +83,7 @@ class Machine:
     """A guest of its own, thrown away at the end.
 
     :ivar instance: its UUID
+    :ivar boot_volume: what it was booted from
     :ivar guest: what tests do in it, past the plugin
     """
 
@@ -91,6 +94,7 @@ class Machine:
             prefix='machine-', dir=layout.CLOUD))
         atexit.register(self.remove)
         root = self._folder / 'root.qcow2'
+        boot_volume = str(uuid.uuid4())
         subprocess.run(
             ['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b',
              str(layout.ROOTFS), str(root)], check=True)
@@ -98,11 +102,12 @@ class Machine:
         self._domain = self._connection.createXML(textwrap.dedent(
             _DOMAIN.format(instance=self.instance, project=PROJECT,
                            kernel=layout.KERNEL, initrd=layout.INITRD,
-                           root=root, command_line=COMMAND_LINE,
+                           root=root, volume=boot_volume, command_line=COMMAND_LINE,
                            console=self._folder / 'console.log')))
         self.guest = guests.Guest(self._domain)
         self.guest.wait()
         self._targets = iter('bcdefghijklmnopqrstuvwxyz')
+        self.boot_volume = Disk(self, boot_volume, root, 'vda')
 
     def remove(self) -> None:
         """End the guest and forget its disks; harmless when it has ended."""

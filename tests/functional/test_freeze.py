@@ -1,0 +1,104 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Guests that permit less: guest-exec blocked, frozen by somebody, paused."""
+
+import time
+
+from cinder_wt_backup import evidence
+from tests.functional import base
+from tests import guests
+
+Level = evidence.Level
+# The agent is put back by the guest itself: nothing can be run in it then.
+BLOCKED_FOR = 25
+DROP_IN = '/run/systemd/system/qemu-guest-agent.service.d/blocked.conf'
+BLOCK = f"""
+mkdir -p $(dirname {DROP_IN})
+printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/qemu-ga -b %s\\n' \
+    guest-exec >{DROP_IN}
+systemd-run -q sh -c 'sleep {BLOCKED_FOR}; rm {DROP_IN}; \
+    systemctl daemon-reload; systemctl restart qemu-guest-agent'
+systemd-run -q sh -c 'sleep 1; \
+    systemctl daemon-reload; systemctl restart qemu-guest-agent'
+sleep 0.2
+"""
+
+
+class Freeze(base.TestCase):
+    """The method freeze, where nothing can be run in the guest."""
+
+    def test_guest_exec_is_blocked(self) -> None:
+        disk = self.volume()
+        point = self.mount(disk.name, 'mkfs.ext4 -q')
+        before = self.machine.state()
+        self.machine.shell(BLOCK)
+        written = self.machine.shell(
+            f'dd if=/dev/urandom of={point}/f bs=1M count=20 2>/dev/null; '
+            f'sha256sum <{point}/f')
+        self._wait_for_exec(False)
+        with self.window(disk) as verdict:
+            snapshot = disk.snapshot()
+        with self.window(disk, freeze_without_lease=False) as forbidden:
+            pass
+        self._wait_for_exec(True)
+        self.assertEqual(Level.FILESYSTEM, verdict[0].level, verdict)
+        self.assertEqual('freeze', verdict[0].method)
+        self.assertGreater(verdict[0].freeze_ms, 0)
+        self.assertEqual(Level.CRASH, forbidden[0].level, forbidden)
+        self.assertIn('freeze_without_lease', forbidden[0].reason)
+        self.unchanged_by(before)
+        restored = self.restored(snapshot).name
+        self.assertEqual(written, self.machine.shell(
+            f'mkdir -p /mnt/r; mount -o ro,noload /dev/{restored} /mnt/r; '
+            f'sha256sum </mnt/r/f; umount /mnt/r'))
+
+    def test_somebody_elses_freeze_is_left_alone(self) -> None:
+        disk = self.volume()
+        point = self.mount(disk.name, 'mkfs.ext4 -q')
+        self.machine.guest.command('guest-fsfreeze-freeze-list',
+                                   mountpoints=[point])
+        try:
+            with self.window(disk) as verdict:
+                pass
+            self.assertEqual('frozen', self.machine.guest.command(
+                'guest-fsfreeze-status'))
+        finally:
+            self.machine.guest.command('guest-fsfreeze-thaw')
+        self.assertEqual(Level.CRASH, verdict[0].level, verdict)
+        self.assertIn('frozen', verdict[0].reason)
+
+    def test_a_paused_guest(self) -> None:
+        disk = self.volume()
+        self.machine.suspend()
+        try:
+            with self.window(disk) as verdict:
+                pass
+        finally:
+            self.machine.resume()
+        self.assertEqual(Level.CRASH, verdict[0].level, verdict)
+        self.assertIn('does not run', verdict[0].reason)
+
+    def _wait_for_exec(self, enabled: bool) -> None:
+        end = time.monotonic() + 2 * BLOCKED_FOR
+        while time.monotonic() < end:
+            try:
+                info = self.machine.guest.command('guest-info')
+                if enabled == next(
+                        command['enabled'] for command
+                        in info['supported_commands']
+                        if command['name'] == 'guest-exec'):
+                    return
+            except guests.GuestError:
+                pass
+            time.sleep(1)
+        self.fail(f'guest-exec is not {"" if enabled else "not "}enabled')

@@ -1,0 +1,161 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The guest puts itself back, whatever happens to the host or in the guest."""
+
+import time
+
+from cinder_wt_backup import agent
+from cinder_wt_backup import evidence
+from cinder_wt_backup import exceptions
+from cinder_wt_backup import guardian
+from cinder_wt_backup import guest
+from cinder_wt_backup import window
+from tests.functional import base
+
+Level = evidence.Level
+TIMEOUT = 10
+# Putting back takes a slow guest some seconds after the lease has ended.
+PATIENCE = 30
+
+
+class Lease(base.TestCase):
+    """A window that nobody closes; the guest does."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.disk = self.volume()
+        self.point = self.mount(self.disk.name, 'mkfs.ext4 -q')
+        self.before = self.machine.state()
+
+    def open(self, **values: object) -> window.Window:
+        """Open a window; whether it is closed is the test's affair."""
+        opened = window.Window([self.target(self.disk)],
+                               base.options(**values))
+        opened.open()
+        self.assertIn('rw,sync', self.machine.shell(
+            f'grep " {self.point} " /proc/self/mountinfo'))
+        return opened
+
+    def guardian(self, token: str) -> guardian.Guardian:
+        """Return a guardian of another host, which shares no lock."""
+        reached = guest.reach(self.target(self.disk), TIMEOUT)
+        found = reached.__enter__()
+        self.addCleanup(reached.__exit__, None, None, None)
+        self.agent: agent.Agent = found.agent
+        return guardian.Guardian(found.agent, token, TIMEOUT)
+
+    def assert_put_back_in(self, seconds: float) -> None:
+        """Wait until the guest is as it was."""
+        end = time.monotonic() + seconds
+        while self.machine.state() != self.before:
+            if time.monotonic() > end:
+                self.unchanged_by(self.before)
+            time.sleep(0.5)
+
+    def test_the_host_dies(self) -> None:
+        opened = self.open(lease=5)
+        self.assert_put_back_in(5 + PATIENCE)
+        opened.covered()
+        proof = opened.close()
+        self.assertEqual(Level.FLUSHED, proof.level, proof)
+        self.assertIn('lease', proof.reason)
+
+    def test_the_agent_is_restarted_in_the_window(self) -> None:
+        opened = self.open(lease=60)
+        self.machine.guest.spawn('systemctl', 'restart', 'qemu-guest-agent')
+        time.sleep(2)
+        self.machine.guest.wait()
+        opened.covered()
+        proof = opened.close()
+        self.assertEqual(Level.WRITE_THROUGH, proof.level, proof)
+        self.unchanged_by(self.before)
+
+    def test_the_agent_is_killed_while_it_starts(self) -> None:
+        mine = self.guardian('aa')
+        self.machine.guest.spawn('sh', '-c', 'sleep 1; systemctl kill '
+                                 '--signal=KILL qemu-guest-agent')
+        try:
+            mine.start(self.disk.volume, None, 8, 5, barrier=False)
+        except exceptions.WriteThroughError:
+            pass
+        time.sleep(2)
+        self.machine.guest.wait()
+        self.assert_put_back_in(8 + PATIENCE)
+
+    def test_without_systemd_run(self) -> None:
+        self.machine.shell('mv /usr/bin/systemd-run /usr/bin/hidden')
+        self.addCleanup(self.machine.shell,
+                        'mv /usr/bin/hidden /usr/bin/systemd-run')
+        self.open(lease=5)
+        self.assert_put_back_in(5 + PATIENCE)
+
+    def test_another_host_waits_and_takes_nothing_over(self) -> None:
+        mine, other = self.guardian('aa'), self.guardian('bb')
+        mine.start(self.disk.volume, None, 60, 5, barrier=False)
+        self.assertRaises(exceptions.GuardianBusy, other.start,
+                          self.disk.volume, None, 60, 5, barrier=False)
+        self.assertRaises(exceptions.GuardianLapsed, other.release)
+        self.assertIn('same', mine.release().words)
+        self.unchanged_by(self.before)
+
+    def test_a_leftover_is_put_back_by_the_next_window(self) -> None:
+        mine, other = self.guardian('aa'), self.guardian('bb')
+        mine.start(self.disk.volume, None, 60, 5, barrier=False)
+        self.machine.shell('kill -9 $(cat /run/cinder-wt-backup/keeper)')
+        report = other.start(self.disk.volume, None, 60, 5, barrier=False)
+        self.assertEqual(['sync'], [fs.state for fs in report.filesystems])
+        other.release()
+        self.assert_put_back_in(PATIENCE)
+
+    def test_frozen_root_file_system_is_thawed(self) -> None:
+        self.disk = self.machine.boot_volume
+        mine = self.guardian('aa')
+        mine.start(self.disk.volume, None, 8, 5, barrier=True)
+        self.assertEqual(1, self.agent.freeze(['/']))
+        time.sleep(10)
+        # The agent does not know it yet: this thaw finds nothing frozen.
+        self.assertEqual(0, self.agent.thaw())
+        self.machine.shell('touch /etc/writable')
+        self.assertRaises(exceptions.GuardianLapsed, mine.release)
+        self.assert_put_back_in(PATIENCE)
+
+
+class Tools(base.TestCase):
+    """What a guest may lack."""
+
+    def _window_without(self, *programs: str) -> evidence.Evidence:
+        disk = self.volume()
+        self.mount(disk.name, 'mkfs.ext4 -q', 'noatime,commit=99')
+        for program in programs:
+            self.machine.shell(f'mv {program} {program}.hidden')
+            self.addCleanup(self.machine.shell,
+                            f'mv {program}.hidden {program}')
+        before = self.machine.state()
+        with self.window(disk) as verdict:
+            pass
+        self.unchanged_by(before)
+        return verdict[0]
+
+    def test_without_perl(self) -> None:
+        proof = self._window_without('/usr/bin/perl')
+        self.assertEqual(Level.WRITE_THROUGH, proof.level, proof)
+
+    def test_without_perl_and_python(self) -> None:
+        proof = self._window_without('/usr/bin/perl', '/usr/bin/python3')
+        self.assertEqual(Level.WRITE_THROUGH, proof.level, proof)
+
+    def test_without_anything_that_sets_the_flag(self) -> None:
+        proof = self._window_without('/usr/bin/perl', '/usr/bin/python3',
+                                     '/usr/bin/mount')
+        self.assertEqual(Level.FLUSHED, proof.level, proof)
+        self.assertIn('perl or python3', proof.reason)
