@@ -59,7 +59,7 @@ class GuestWindow:
     @property
     def left_changed(self) -> bool:
         """Whether the guest was changed and not seen to be put back."""
-        return self.engaged and not self._put_back
+        return self._method is not None and not self._put_back
 
     @property
     def round_trips(self) -> int:
@@ -96,11 +96,13 @@ class GuestWindow:
         """Make it consistent by the first method that it permits."""
         problems: list[str] = []
         for name in self._options.methods:
-            self._method = methods.installed()[name](guest, self._token,
-                                                     self._options)
+            method = methods.installed()[name](guest, self._token,
+                                               self._options)
             try:
-                self._method.check()
-                _patiently(self._method.engage, self._options.lock_timeout)
+                method.check()
+                # From here on the guest may be changed: to be released.
+                self._method = method
+                _patiently(method.engage, self._options.lock_timeout)
                 return
             except (exceptions.CommandBlocked,
                     exceptions.GuardianUnable) as error:

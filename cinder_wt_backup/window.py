@@ -120,8 +120,9 @@ class Window:
         """Put every guest back and say what was proven. Never fails."""
         if self._given_up:
             return evidence.Evidence(CRASH, self._given_up)
-        parts = [guest.close() for guest in self._guests
-                 if not guest.shut_off]
+        # Those that are shut off as well: they hold a lock.
+        closed = [(guest, guest.close()) for guest in self._guests]
+        parts = [proof for guest, proof in closed if not guest.shut_off]
         if not parts:
             return evidence.Evidence(CRASH, 'no guest runs')
         proof = evidence.worst(parts)
@@ -145,8 +146,10 @@ def abandon(targets: Sequence[guests.Target], token: str,
     for target in targets:
         try:
             guest_window.abandon(target, token, options)
-        except exceptions.DomainNotRunning:
-            continue        # it forgot everything when it ended
+        except exceptions.DomainNotRunning as error:
+            # Shut off, it forgot everything; paused, it forgot nothing.
+            if not error.shut_off:
+                problems.append(str(error))
         except exceptions.WriteThroughError as error:
             problems.append(str(error))
     if problems:

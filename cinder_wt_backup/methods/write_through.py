@@ -65,8 +65,9 @@ class WriteThrough(base.Method):
             self._barrier_held = self._barrier.thaw()
         end = self._guardian().release()
         if self._start is None:
-            raise exceptions.GuardianError(
-                f'instance {self.guest.instance} was not made write-through')
+            return evidence.Evidence(
+                evidence.Level.CRASH, f'instance {self.guest.instance} was '
+                f'not seen to be write-through')
         for number in end.stuck:
             LOG.error('A file system of instance %(instance)s could not be '
                       'put back: device %(number)s is still synchronous. In '
