@@ -159,7 +159,8 @@ class Backups:
                 windows.abandon(
                     attachments.locate(context, volume, self._options),
                     entry.token, self._options)
-            except exceptions.WriteThroughError as error:
+            except Exception as error:
+                # Nothing that is left in a guest may keep us from starting.
                 LOG.error('The window on volume %(volume)s could not be '
                           'released: %(error)s. Its guest undoes it by its '
                           'lease.', {'volume': volume.id, 'error': error})
