@@ -60,7 +60,8 @@ class Guest:
             agents block everything but a thaw
         """
         blocked = [name for name in commands if name not in self._permitted]
-        if blocked and self.agent.frozen():
+        if (blocked and agent.FREEZE_STATUS in self._permitted
+                and self.agent.frozen()):
             raise exceptions.AgentError(
                 f'instance {self.instance} is frozen by somebody else: thaw '
                 f'it, or wait for who did it')
