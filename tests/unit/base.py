@@ -12,17 +12,21 @@
 
 """What most of these tests start from."""
 
+from collections.abc import Callable
 from typing import Any
 
-from cinder.tests.unit import test  # first: it patches the others
+from cinder import coordination
+from cinder.tests.unit import test
 import fixtures
 from oslo_config import cfg
 from oslotest import base
 
 from cinder_wt_backup import agent
 from cinder_wt_backup import conf
+from cinder_wt_backup import evidence
 from cinder_wt_backup import guest
 from cinder_wt_backup import hypervisor
+from cinder_wt_backup import window
 from tests.unit.fixtures import libvirt
 
 HOST = 'compute1'
@@ -60,7 +64,8 @@ class GuestTestCase(TestCase):
     def setUp(self) -> None:
         super().setUp()
         # A fake answers at once.
-        for name in ('agent.FIRST_POLL', 'window.POLL', 'window.BUSY_POLL'):
+        for name in ('agent.FIRST_POLL', 'window.POLL',
+                     'guest_window.BUSY_POLL'):
             self.useFixture(fixtures.MonkeyPatch(
                 f'cinder_wt_backup.{name}', 0.01))
         self.libvirt = self.useFixture(libvirt.Libvirt())
@@ -93,6 +98,37 @@ class GuestTestCase(TestCase):
         found = reaching.__enter__()
         self.addCleanup(reaching.__exit__, None, None, None)
         return found
+
+
+class WindowTestCase(GuestTestCase):
+    """A test with one guest and the locks of this host."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        folder = self.useFixture(fixtures.TempDir()).path
+        cfg.CONF.set_override('backend_url', f'file://{folder}',
+                              'coordination')
+        self.addCleanup(cfg.CONF.clear_override, 'backend_url',
+                        'coordination')
+        coordination.COORDINATOR.start()
+        self.addCleanup(coordination.COORDINATOR.stop)
+        self.log = self.useFixture(fixtures.FakeLogger())
+
+    def window(self, *targets: guest.Target, **values: Any) -> window.Window:
+        """Return a window on these targets, else on the one guest."""
+        return window.Window(targets or (self.target(),), options(**values))
+
+    def proof(self, meanwhile: Callable[[], Any] = lambda: None,
+              **values: Any) -> evidence.Evidence:
+        """Return what a window with a snapshot in it comes to.
+
+        :param meanwhile: what happens while it is open
+        """
+        opened = self.window(**values)
+        opened.open()
+        meanwhile()
+        opened.wait(lambda: True)
+        return opened.close()
 
 
 class CinderTestCase(test.TestCase):

@@ -1,0 +1,214 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+import threading
+import time
+from typing import Any
+
+import ddt
+import fixtures
+
+from cinder_wt_backup import evidence
+from cinder_wt_backup import exceptions
+from cinder_wt_backup.methods import freeze
+from tests.unit import base
+from tests.unit.fixtures import agent as fake
+
+Level = evidence.Level
+
+
+def silent(**_arguments: Any) -> None:
+    raise fake.Silent
+
+
+class FrozenTest(base.GuestTestCase):
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.frozen = freeze.Frozen(self.reached(), 30)
+
+    def fail_once(self, command: str, later: Any = None) -> None:
+        """Have one command time out; ``later`` happens in the guest."""
+        def fail(**_arguments: Any) -> None:
+            del self.domain.agent.answers[command]
+            if later:
+                later()
+            raise fake.Silent
+        self.domain.agent.answers[command] = fail
+
+    def test_it_holds_until_it_is_thawed(self) -> None:
+        self.frozen.freeze(['/mnt'])
+        self.assertEqual(['/mnt'], self.domain.agent.frozen)
+        time.sleep(0.01)
+        self.assertTrue(self.frozen.thaw())
+        self.assertEqual([], self.domain.agent.frozen)
+        self.assertGreaterEqual(self.frozen.milliseconds, 10)
+
+    def test_thawing_twice_is_harmless(self) -> None:
+        self.frozen.freeze(['/mnt'])
+        self.frozen.thaw()
+        self.assertFalse(self.frozen.thaw())
+        self.assertEqual(1, self.domain.agent.commands.count(fake.THAW))
+
+    def test_what_somebody_else_froze_is_left_alone(self) -> None:
+        self.domain.agent.frozen = ['/srv']
+        self.assertRaises(exceptions.AgentError, self.frozen.freeze, ['/mnt'])
+        self.assertFalse(self.frozen.thaw())
+        self.assertEqual(['/srv'], self.domain.agent.frozen)
+
+    def test_all_or_none(self) -> None:
+        error = self.assertRaises(exceptions.AgentError, self.frozen.freeze,
+                                  ['/mnt', '/not-a-mount'])
+        self.assertIn('1 of 2', str(error))
+        self.assertEqual([], self.domain.agent.frozen)
+        self.assertFalse(self.frozen.thaw())
+
+    def test_none_frozen_is_no_freeze(self) -> None:
+        self.domain.agent.answers[fake.FREEZE] = lambda mountpoints: 0
+        self.assertRaises(exceptions.AgentError, self.frozen.freeze, ['/mnt'])
+
+    def test_a_freeze_lost_meanwhile_did_not_hold(self) -> None:
+        self.frozen.freeze(['/mnt'])
+        self.domain.agent.thaw_by_itself()
+        self.assertFalse(self.frozen.thaw())
+        self.assertIn('0 of 1', self.frozen.problem)
+
+    def test_a_freeze_that_came_late_is_thawed(self) -> None:
+        self.fail_once(fake.FREEZE, lambda: self.domain.agent.frozen.append(
+            '/mnt'))
+        self.assertRaises(exceptions.AgentUnavailable, self.frozen.freeze,
+                          ['/mnt'])
+        self.assertEqual([], self.domain.agent.frozen)
+
+    def test_a_late_freeze_that_cannot_be_thawed_is_at_the_end(self) -> None:
+        self.fail_once(fake.FREEZE, lambda: self.domain.agent.frozen.append(
+            '/mnt'))
+        self.fail_once(fake.THAW)
+        self.assertRaises(exceptions.AgentUnavailable, self.frozen.freeze,
+                          ['/mnt'])
+        self.assertFalse(self.frozen.thaw())
+        self.assertEqual([], self.domain.agent.frozen)
+
+    def test_a_thaw_that_failed_is_tried_again(self) -> None:
+        self.frozen.freeze(['/mnt'])
+        self.fail_once(fake.THAW)
+        self.assertRaises(exceptions.AgentUnavailable, self.frozen.thaw)
+        self.assertTrue(self.frozen.thaw())
+        self.assertEqual([], self.domain.agent.frozen)
+
+
+class TimeoutTest(base.GuestTestCase):
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.log = self.useFixture(fixtures.FakeLogger())
+        self.frozen = freeze.Frozen(self.reached(), 0.05)
+
+    def wait_for(self, done: Any) -> None:
+        deadline = time.monotonic() + 10
+        while not done():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
+    def test_a_freeze_ends_by_itself(self) -> None:
+        self.frozen.freeze(['/mnt'])
+        self.wait_for(lambda: self.frozen.problem)
+        self.assertEqual([], self.domain.agent.frozen)
+        self.assertFalse(self.frozen.thaw())
+        self.assertIn('freeze_timeout', self.frozen.problem)
+
+    def test_a_release_waits_for_a_thaw_that_is_under_way(self) -> None:
+        began, go_on = threading.Event(), threading.Event()
+
+        def slow() -> int:
+            began.set()
+            while not go_on.is_set():
+                time.sleep(0.01)
+            del self.domain.agent.answers[fake.THAW]
+            return self.domain.agent.guest_fsfreeze_thaw()
+        self.domain.agent.answers[fake.THAW] = slow
+        self.frozen.freeze(['/mnt'])
+        self.wait_for(began.is_set)
+        threading.Timer(0.1, go_on.set).start()
+        self.assertFalse(self.frozen.thaw())
+        self.assertEqual([], self.domain.agent.frozen)
+
+    def test_a_guest_that_does_not_thaw_is_told_and_tried_again(self) -> None:
+        self.domain.agent.answers[fake.THAW] = silent
+        self.frozen.freeze(['/mnt'])
+        self.wait_for(lambda: 'virsh domfsthaw' in self.log.output)
+        del self.domain.agent.answers[fake.THAW]
+        self.frozen.thaw()
+        self.assertEqual([], self.domain.agent.frozen)
+
+
+@ddt.ddt
+class FreezeTest(base.GuestTestCase):
+
+    def method(self, **options: Any) -> freeze.Freeze:
+        return freeze.Freeze(self.reached(), base.TOKEN,
+                             base.options(**options))
+
+    def test_it_needs_no_guest_exec(self) -> None:
+        self.domain.agent.blocked = {fake.EXEC, fake.STATUS}
+        self.method().check()
+
+    @ddt.data(fake.FREEZE, fake.THAW, fake.FREEZE_STATUS, fake.FSINFO)
+    def test_it_needs_all_that_freezing_takes(self, command: str) -> None:
+        self.domain.agent.blocked = {command}
+        error = self.assertRaises(exceptions.CommandBlocked,
+                                  self.method().check)
+        self.assertIn(command, str(error))
+
+    def test_the_operator_may_forbid_it(self) -> None:
+        error = self.assertRaises(
+            exceptions.CommandBlocked,
+            self.method(freeze_without_lease=False).check)
+        self.assertIn('freeze_without_lease', str(error))
+
+    def test_a_freeze_that_held_is_as_good_as_unmounted(self) -> None:
+        self.domain.agent.mounts = [
+            fake.mount('/', 'vda1', slot=3), fake.mount('/mnt', 'vdb1'),
+            fake.mount('/srv', 'vdb2', 'xfs')]
+        method = self.method()
+        method.engage()
+        self.assertEqual(['/mnt', '/srv'], self.domain.agent.frozen)
+        proof = method.release()
+        self.assertEqual((Level.FILESYSTEM, '', 'freeze'),
+                         (proof.level, proof.reason, proof.method))
+        self.assertEqual({'ext4': 1, 'xfs': 1}, proof.filesystems)
+
+    def test_a_freeze_that_did_not_hold_has_only_flushed(self) -> None:
+        method = self.method()
+        method.engage()
+        self.domain.agent.thaw_by_itself()
+        proof = method.release()
+        self.assertEqual(Level.FLUSHED, proof.level)
+        self.assertIn('0 of 1', proof.reason)
+
+    def test_a_volume_without_filesystem_cannot_be_frozen(self) -> None:
+        self.domain.agent.mounts = []
+        method = self.method()
+        self.assertRaises(exceptions.AgentError, method.engage)
+        self.assertNotIn(fake.FREEZE, self.domain.agent.commands)
+
+    def test_a_mount_made_meanwhile_was_not_frozen(self) -> None:
+        method = self.method()
+        method.engage()
+        self.domain.agent.mounts.append(fake.mount('/srv', 'vdb2'))
+        proof = method.release()
+        self.assertEqual(Level.FLUSHED, proof.level)
+        self.assertIn('mounted or unmounted', proof.reason)
+
+    def test_nothing_but_the_freeze_is_to_be_put_back(self) -> None:
+        self.method().abandon()
+        self.assertEqual([], self.domain.agent.commands)

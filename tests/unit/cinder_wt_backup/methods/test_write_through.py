@@ -1,0 +1,230 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+from collections.abc import Callable
+from typing import Any
+
+import ddt
+
+from cinder_wt_backup import evidence
+from tests.unit import base
+from tests.unit.fixtures import agent as fake
+
+Level = evidence.Level
+SECOND = 'fs 254:17 xfs sync /srv'
+
+
+def _without(lines: list[str], word: str) -> list[str]:
+    return [line for line in lines if line != word]
+
+
+def start_cut_short(guest: fake.GuestAgent) -> None:
+    guest.guardian.started = _without(guest.guardian.started, 'done')
+
+
+def release_cut_short(guest: fake.GuestAgent) -> None:
+    guest.guardian.ended = _without(guest.guardian.ended, 'done')
+
+
+def start_garbled(guest: fake.GuestAgent) -> None:
+    guest.guardian.started.insert(0, 'all is well')
+
+
+def start_failed(guest: fake.GuestAgent) -> None:
+    guest.guardian.exits['start'] = [5]
+    guest.blocked = {fake.FREEZE}
+
+
+def start_did_not_end(guest: fake.GuestAgent) -> None:
+    def unfinished(pid: int) -> Any:
+        del guest.answers[fake.STATUS]
+        raise fake.Silent
+    guest.answers[fake.STATUS] = unfinished
+
+
+def release_failed(guest: fake.GuestAgent) -> None:
+    guest.guardian.exits['release'] = [1]
+
+
+def lease_ended(guest: fake.GuestAgent) -> None:
+    guest.guardian.exits['release'] = [3]
+
+
+def flag_not_set(guest: fake.GuestAgent) -> None:
+    guest.guardian.started[1] = 'fs 254:16 ext4 rw /mnt'
+
+
+def flag_gone_at_the_end(guest: fake.GuestAgent) -> None:
+    guest.guardian.ended[0] = 'fs 254:16 ext4 rw /mnt'
+
+
+def flag_missing_on_one_of_two(guest: fake.GuestAgent) -> None:
+    guest.guardian.started.insert(1, 'fs 254:17 xfs sync /srv')
+    guest.guardian.ended.insert(0, 'fs 254:17 xfs rw /srv')
+
+
+def mounts_changed(guest: fake.GuestAgent) -> None:
+    guest.guardian.ended = _without(guest.guardian.ended, 'same')
+
+
+def device_without_flushes(guest: fake.GuestAgent) -> None:
+    guest.guardian.started[1] = 'fs 254:16 ext4 nobarrier /mnt'
+
+
+def raw_device_used_at_the_start(guest: fake.GuestAgent) -> None:
+    guest.guardian.started.insert(1, 'raw')
+
+
+def raw_device_used_at_the_end(guest: fake.GuestAgent) -> None:
+    guest.guardian.ended.insert(1, 'raw')
+
+
+def only_held(guest: fake.GuestAgent) -> None:
+    guest.guardian.started = ['held', 'done']
+    guest.guardian.ended = ['held', 'same', 'done']
+
+
+def only_swap(guest: fake.GuestAgent) -> None:
+    guest.guardian.started = ['swap', 'done']
+    guest.guardian.ended = ['swap', 'same', 'done']
+
+
+def busy(guest: fake.GuestAgent) -> None:
+    guest.guardian.holder = 'cafe'
+
+
+@ddt.ddt
+class HonestyTest(base.WindowTestCase):
+    """Whatever step is skipped or fails: no claim of write-through."""
+
+    def test_with_all_steps_it_is_write_through(self) -> None:
+        proof = self.proof()
+        self.assertEqual((Level.WRITE_THROUGH, '', 'write_through'),
+                         (proof.level, proof.reason, proof.method))
+        self.assertEqual({'ext4': 1}, proof.filesystems)
+        self.assertIsNone(self.guardian.holder)
+
+    @ddt.data(start_cut_short, release_cut_short, start_garbled,
+              start_failed, start_did_not_end, release_failed, lease_ended,
+              flag_not_set, flag_gone_at_the_end, flag_missing_on_one_of_two,
+              mounts_changed, device_without_flushes,
+              raw_device_used_at_the_start, raw_device_used_at_the_end,
+              only_held, only_swap, busy)
+    def test_a_step_is_missing(self, spoil: Callable[[Any], None]) -> None:
+        spoil(self.domain.agent)
+        proof = self.proof(lock_timeout=1)
+        self.assertLess(proof.level, Level.WRITE_THROUGH)
+        self.assertNotEqual('', proof.reason)
+
+    def test_the_guest_lapses_while_the_snapshot_is_made(self) -> None:
+        proof = self.proof(self.guardian.lapse)
+        self.assertEqual(Level.FLUSHED, proof.level)
+        self.assertIn('lease', proof.reason)
+
+    def test_the_agent_ends_while_the_snapshot_is_made(self) -> None:
+        def end() -> None:
+            self.domain.agent.blocked = set(fake.COMMANDS)
+        proof = self.proof(end)
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn('not confirmed', proof.reason)
+
+    def test_the_snapshot_is_not_seen_to_be_finished(self) -> None:
+        window = self.window()
+        window.open()
+        proof = window.close()
+        self.assertEqual(Level.FLUSHED, proof.level)
+        self.assertIn('not seen to be finished', proof.reason)
+
+
+class JudgementTest(base.WindowTestCase):
+
+    def test_several_filesystems_are_counted(self) -> None:
+        self.guardian.started.insert(1, SECOND)
+        self.guardian.ended.insert(0, SECOND)
+        self.assertEqual({'ext4': 1, 'xfs': 1}, self.proof().filesystems)
+
+    def test_one_that_is_read_only_is_no_objection(self) -> None:
+        for lines in (self.guardian.started, self.guardian.ended):
+            lines.insert(1, 'fs 254:17 xfs ro /srv')
+        self.assertEqual(Level.WRITE_THROUGH, self.proof().level)
+
+    def test_a_volume_that_nothing_uses_is_as_good_as_unmounted(self) -> None:
+        self.guardian.started = ['dirty 0', 'done']
+        self.guardian.ended = ['same', 'done']
+        self.assertEqual(Level.FILESYSTEM, self.proof().level)
+
+    def test_a_late_drain_alone_is_no_objection(self) -> None:
+        self.guardian.started.insert(1, 'late')
+        self.assertEqual(Level.WRITE_THROUGH, self.proof().level)
+
+    def test_a_filesystem_on_more_volumes_is_said(self) -> None:
+        self.guardian.started.insert(1, 'spans')
+        proof = self.proof()
+        self.assertEqual(Level.WRITE_THROUGH, proof.level)
+        self.assertIn('other volumes', proof.reason)
+
+    def test_what_stays_synchronous_is_told_with_a_remedy(self) -> None:
+        self.guardian.ended.insert(0, 'stuck 254:16')
+        self.proof()
+        self.assertIn('254:16 is still synchronous', self.log.output)
+        self.assertIn('remount,async', self.log.output)
+
+
+@ddt.ddt
+class BarrierTest(base.WindowTestCase):
+
+    def proof(self, *args: Any, **values: Any) -> evidence.Evidence:
+        return super().proof(*args, **{'barrier': 'freeze', **values})
+
+    def test_on_top_of_write_through_it_is_as_good_as_unmounted(self) -> None:
+        proof = self.proof(
+            lambda: self.assertEqual(['/mnt'], self.domain.agent.frozen))
+        self.assertEqual((Level.FILESYSTEM, '', 'write_through+freeze'),
+                         (proof.level, proof.reason, proof.method))
+        self.assertEqual([], self.domain.agent.frozen)
+        self.assertIsNone(self.guardian.holder)
+
+    def test_the_guardian_is_started_before_and_knows(self) -> None:
+        self.proof()
+        self.assertEqual('barrier', self.guardian.arguments[0][-1])
+        commands = self.domain.agent.commands
+        self.assertLess(commands.index(fake.EXEC),
+                        commands.index(fake.FREEZE))
+
+    def fall_through(self, words: str, *args: Any, **values: Any) -> None:
+        proof = self.proof(*args, **values)
+        self.assertEqual(Level.WRITE_THROUGH, proof.level)
+        self.assertIn(words, proof.reason)
+        self.assertEqual([], self.domain.agent.frozen)
+        self.assertIsNone(self.guardian.holder)
+
+    def test_lost_the_write_through_beneath_holds(self) -> None:
+        self.fall_through('0 of 1', self.domain.agent.thaw_by_itself)
+
+    def test_refused_the_write_through_beneath_holds(self) -> None:
+        self.domain.agent.blocked = {fake.FREEZE}
+        self.fall_through('no barrier')
+        self.assertNotIn('freeze', self.proof().method)
+
+    def test_late_the_write_through_beneath_holds(self) -> None:
+        def fail(mountpoints: list[str]) -> None:
+            self.domain.agent.frozen = mountpoints
+            raise fake.Silent
+        self.domain.agent.answers[fake.FREEZE] = fail
+        self.fall_through('no barrier')
+
+    def test_out_of_the_agents_reach_nothing_is_frozen(self) -> None:
+        line = 'fs 254:17 ext4 sync /proc/77/root/data'
+        self.guardian.started.insert(1, line)
+        self.guardian.ended.insert(0, line)
+        self.fall_through('does not reach')
+        self.assertNotIn(fake.FREEZE, self.domain.agent.commands)

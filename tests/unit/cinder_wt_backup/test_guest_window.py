@@ -1,0 +1,243 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+import threading
+import time
+from typing import Any
+
+from cinder import coordination
+import ddt
+import fixtures
+import libvirt
+
+from cinder_wt_backup import evidence
+from cinder_wt_backup import guest_window
+from tests.unit import base
+from tests.unit.fixtures import agent as fake
+from tests.unit.fixtures import libvirt as hosts
+
+Level = evidence.Level
+EXEC = {fake.EXEC, fake.STATUS}
+
+
+def nobody(domain: hosts.Domain) -> None:
+    domain.channel = ''
+
+
+def not_running(domain: hosts.Domain) -> None:
+    domain.channel = 'disconnected'
+
+
+def silent(domain: hosts.Domain) -> None:
+    def answer() -> None:
+        raise fake.Silent
+    domain.agent.answers['guest-info'] = answer
+
+
+def garbage(domain: hosts.Domain) -> None:
+    domain.agent.answers['guest-info'] = lambda: fake.Raw('hello')
+
+
+def paused(domain: hosts.Domain) -> None:
+    domain.state_now = libvirt.VIR_DOMAIN_PAUSED
+
+
+def other_project(domain: hosts.Domain) -> None:
+    domain.project = 'other'
+
+
+def other_volume(domain: hosts.Domain) -> None:
+    domain.disks = []
+
+
+def other_source(domain: hosts.Domain) -> None:
+    domain.disks[0] = domain.disks[0].replace('volumes/', 'images/')
+
+
+def no_xml(domain: hosts.Domain) -> None:
+    domain.disks = ['<disk']
+
+
+def frozen_by_others(domain: hosts.Domain) -> None:
+    domain.agent.frozen = ['/srv']
+
+
+@ddt.ddt
+class UntouchedTest(base.WindowTestCase):
+    """A guest of which nothing is known is not touched: stock Cinder."""
+
+    @ddt.data((nobody, 'has no guest agent channel'),
+              (not_running, 'no guest agent runs'),
+              (silent, 'does not answer'), (garbage, 'no return value'),
+              (paused, 'does not run'), (other_project, 'not of the volume'),
+              (other_volume, 'has no disk'), (other_source, 'comes from'),
+              (no_xml, 'unexpected error'),
+              (frozen_by_others, 'frozen by somebody else'))
+    @ddt.unpack
+    def test_the_reason_is_said(self, spoil: Any, words: str) -> None:
+        spoil(self.domain)
+        proof = self.proof()
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn(words, proof.reason)
+        self.assertEqual([], self.guardian.arguments)
+        self.assertNotIn(fake.THAW, self.domain.agent.commands)
+        self.assertEqual([], self.libvirt.connected)
+
+    def test_a_silent_agent_is_asked_once(self) -> None:
+        silent(self.domain)
+        self.proof()
+        self.assertEqual(['guest-info'], self.domain.agent.commands)
+
+    def test_an_unreachable_host_is_said(self) -> None:
+        self.libvirt.domains.clear()
+        self.assertIn('nothing listens', self.proof().reason)
+
+    def test_an_instance_that_is_shut_off_is_exempt(self) -> None:
+        self.domain.state_now = libvirt.VIR_DOMAIN_SHUTOFF
+        window = self.window()
+        window.open()
+        window.close()
+        self.assertTrue(window.exempt)
+
+
+class FallBackTest(base.WindowTestCase):
+
+    def test_where_guest_exec_is_blocked_it_is_frozen(self) -> None:
+        self.domain.agent.blocked = EXEC
+        proof = self.proof(
+            lambda: self.assertEqual(['/mnt'], self.domain.agent.frozen))
+        self.assertEqual((Level.FILESYSTEM, 'freeze'),
+                         (proof.level, proof.method))
+        self.assertEqual([], self.domain.agent.frozen)
+
+    def test_where_the_guardian_cannot_start_it_is_frozen(self) -> None:
+        self.guardian.exits['start'] = [127]
+        self.assertEqual('freeze', self.proof().method)
+
+    def test_the_operators_order_counts(self) -> None:
+        proof = self.proof(methods=['freeze', 'write_through'])
+        self.assertEqual('freeze', proof.method)
+        self.assertNotIn(fake.EXEC, self.domain.agent.commands)
+
+    def test_where_all_is_blocked_every_reason_is_said(self) -> None:
+        self.domain.agent.blocked = {*EXEC, fake.FREEZE}
+        proof = self.proof()
+        self.assertEqual((Level.CRASH, 'none'), (proof.level, proof.method))
+        self.assertIn('blocks guest-exec', proof.reason)
+        self.assertIn('blocks guest-fsfreeze-freeze-list', proof.reason)
+
+    def test_a_guest_may_block_every_freeze(self) -> None:
+        self.domain.agent.blocked = {*EXEC, fake.FREEZE, fake.THAW,
+                                     fake.FREEZE_STATUS}
+        self.assertIn('blocks guest-exec', self.proof().reason)
+
+
+class LockTest(base.WindowTestCase):
+    """Windows in one instance, of this volume or another, take turns."""
+
+    def test_the_other_window_is_waited_for(self) -> None:
+        first, second = self.window(), self.window()
+        first.open()
+        opener = threading.Thread(target=second.open)
+        opener.start()
+        time.sleep(0.1)
+        self.assertEqual(1, len(self.guardian.arguments))
+        first.close()
+        opener.join()
+        self.assertEqual('start', self.guardian.arguments[-1][0])
+        second.close()
+        self.assertIsNone(self.guardian.holder)
+
+    def test_but_not_for_ever(self) -> None:
+        first = self.window()
+        first.open()
+        self.addCleanup(first.close)
+        second = self.window(lock_timeout=1)
+        second.open()
+        proof = second.close()
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn('lock_timeout = 1 s', proof.reason)
+
+    def test_one_that_is_shut_off_lets_go_too(self) -> None:
+        self.domain.state_now = libvirt.VIR_DOMAIN_SHUTOFF
+        first = self.window()
+        first.open()
+        first.close()
+        lock = coordination.COORDINATOR.get_lock(
+            guest_window.LOCK % self.domain.instance)
+        self.assertTrue(lock.acquire(blocking=False))
+        lock.release()
+        self.assertEqual([], self.libvirt.connected)
+
+    def test_a_lock_that_cannot_be_let_go_fails_nothing(self) -> None:
+        window = self.window()
+        window.open()
+        self.useFixture(fixtures.MonkeyPatch(
+            'tooz.drivers.file.FileLock.release', self.fail))
+        self.assertEqual(Level.FLUSHED, window.close().level)
+        self.assertIn('was not released', self.log.output)
+
+
+class ReleaseTest(base.WindowTestCase):
+
+    def fail_once(self, command: str) -> None:
+        def fail(**_arguments: Any) -> None:
+            del self.domain.agent.answers[command]
+            raise fake.Silent
+        self.domain.agent.answers[command] = fail
+
+    def test_an_agent_that_misses_a_message_is_asked_again(self) -> None:
+        self.proof(lambda: self.fail_once(fake.EXEC))
+        self.assertIsNone(self.guardian.holder)
+
+    def test_a_window_that_may_have_opened_is_released(self) -> None:
+        self.fail_once(fake.STATUS)
+        window = self.window()
+        window.open()
+        window.close()
+        self.assertEqual(['start', 'release'],
+                         [words[0] for words in self.guardian.arguments])
+        self.assertIsNone(self.guardian.holder)
+        self.assertFalse(window.left_changed)
+
+    def test_a_guest_that_is_not_put_back_is_left_changed(self) -> None:
+        window = self.window()
+        window.open()
+        self.guardian.exits['release'] = [1]
+        window.close()
+        self.assertTrue(window.left_changed)
+        self.assertIn('could not be put back', self.log.output)
+
+    def test_a_late_freeze_that_cannot_be_thawed_is_left_changed(self
+                                                                 ) -> None:
+        def late(mountpoints: list[str]) -> None:
+            self.domain.agent.frozen = mountpoints
+            raise fake.Silent
+
+        def gone() -> None:
+            raise fake.Silent
+        self.domain.agent.answers = {fake.FREEZE: late, fake.THAW: gone}
+        window = self.window(methods=['freeze'])
+        window.open()
+        window.close()
+        self.assertTrue(window.left_changed)
+
+    def test_a_guest_that_was_not_touched_is_not(self) -> None:
+        silent(self.domain)
+        window = self.window()
+        window.open()
+        window.close()
+        self.assertFalse(window.left_changed)
+
+    def test_a_guest_that_was_busy_is_asked_again(self) -> None:
+        self.guardian.exits['start'] = [4, 4]
+        self.assertEqual(Level.WRITE_THROUGH, self.proof().level)
