@@ -24,7 +24,8 @@ echo '/dev/root / ext4 defaults,errors=remount-ro 0 0' > "$root/etc/fstab"
 
 # The initrd finds a plain ext4 root and nothing else.
 for hook in btrfs cryptsetup fsck lvm2 mdadm; do
-    rm -f "$root/usr/share/initramfs-tools/hooks/$hook"
+    rm -f "$root/usr/share/initramfs-tools/hooks/$hook" \
+        "$root"/usr/share/initramfs-tools/scripts/local-*/"$hook"
 done
 sed -i 's/^MODULES=.*/MODULES=list/' "$root/etc/initramfs-tools/initramfs.conf"
 printf '%s\n' virtio_pci virtio_blk virtio_scsi virtio_console \
@@ -55,6 +56,17 @@ printf '[Manager]\nLogLevel=notice\nShowStatus=no\n' \
     > "$root/etc/systemd/system.conf.d/quiet.conf"
 printf '[Journal]\nStorage=volatile\n' \
     > "$root/etc/systemd/journald.conf.d/volatile.conf"
+
+# What the guest agent calls; the usual one needs systemd-logind.
+rm "$root/usr/sbin/shutdown"
+cat > "$root/usr/sbin/shutdown" <<'SHUTDOWN'
+#!/bin/sh
+case " $* " in
+*' -r '*) exec systemctl --no-wall --no-block reboot ;;
+*) exec systemctl --no-wall --no-block poweroff ;;
+esac
+SHUTDOWN
+chmod 755 "$root/usr/sbin/shutdown"
 
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* \
     "$root"/usr/share/doc "$root"/usr/share/man "$root"/usr/share/locale
