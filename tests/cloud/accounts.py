@@ -12,6 +12,8 @@
 
 """Keystone: who may speak to whom, and where the services are."""
 
+from typing import Any
+
 import openstack
 
 from tests.cloud import configs
@@ -43,7 +45,8 @@ _SERVICES = {
 
 
 def connect(project: str = 'admin', username: str = 'admin',
-            password: str = layout.PASSWORD) -> openstack.connection.Connection:
+            password: str = layout.PASSWORD,
+            ) -> openstack.connection.Connection:
     """A connection to this cloud, as its administrator."""
     return openstack.connection.Connection(
         region_name=layout.REGION,
@@ -59,7 +62,8 @@ def connect(project: str = 'admin', username: str = 'admin',
 def create() -> None:
     """Make the services' accounts and the catalogue; safe to repeat."""
     with connect() as connection:
-        identity = connection.identity
+        # Version 3 of its two, which the type does not tell.
+        identity: Any = connection.identity
         project = (identity.find_project('service')
                    or identity.create_project(name='service',
                                               domain_id='default'))
@@ -75,8 +79,7 @@ def create() -> None:
             _register(identity, kind, address)
 
 
-def _register(identity: openstack.proxy.Proxy, kind: str,
-              address: str) -> None:
+def _register(identity: Any, kind: str, address: str) -> None:
     service = (next(identity.services(type=kind), None)
                or identity.create_service(name=kind, type=kind))
     there = {endpoint.interface

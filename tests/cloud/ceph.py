@@ -110,7 +110,7 @@ def manager_is_ready(_since: float) -> bool:
 def disk_is_ready(_since: float) -> bool:
     """Whether the disk is up and in."""
     found = json.loads(monitor('osd stat', format='json'))
-    return found['num_up_osds'] == found['num_in_osds'] == 1
+    return (found['num_up_osds'], found['num_in_osds']) == (1, 1)
 
 
 def key_of(user: str) -> str:
@@ -126,7 +126,7 @@ def monitor(command: str, given: str = '', **arguments: object) -> str:
             json.dumps(request), given.encode(), timeout=30)
     if status:
         raise OSError(-status, f'ceph {command}: {error}')
-    return answer.decode()
+    return str(answer, 'utf-8')
 
 
 @contextlib.contextmanager

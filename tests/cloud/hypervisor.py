@@ -85,17 +85,23 @@ def shut_down_servers() -> None:
 
 
 def _turn_off(servers: list[libvirt.virDomain]) -> None:
-    for server in servers:
-        # One without an agent, or a frozen one, cannot.
-        with contextlib.suppress(libvirt.libvirtError):
-            server.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
+    asked = [server for server in servers if _ask_to_shut_down(server)]
     end = time.monotonic() + SHUTDOWN
-    while time.monotonic() < end and any(map(_is_active, servers)):
+    while time.monotonic() < end and any(map(_is_active, asked)):
         time.sleep(0.2)
     for server in filter(_is_active, servers):
         console.say(f'{server.name()} did not shut down: turned off')
         with contextlib.suppress(libvirt.libvirtError):
             server.destroy()
+
+
+def _ask_to_shut_down(server: libvirt.virDomain) -> bool:
+    try:
+        server.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
+    except libvirt.libvirtError:
+        # It has no agent, or is frozen.
+        return False
+    return True
 
 
 def _is_active(server: libvirt.virDomain) -> bool:

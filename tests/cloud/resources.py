@@ -12,7 +12,8 @@
 
 """What tests find in the cloud: images, a flavor, a volume type."""
 
-import openstack
+import pathlib
+from typing import Any
 
 from tests.cloud import accounts
 from tests.cloud import image
@@ -65,9 +66,9 @@ def create_volume_type() -> None:
                 extra_specs={'volume_backend_name': VOLUME_TYPE})
 
 
-def _upload(connection: openstack.connection.Connection, name: str,
-            path: object, disk_format: str,
-            properties: dict[str, str] | None = None) -> str:
+def _upload(connection: Any, name: str, path: pathlib.Path,
+            disk_format: str, properties: dict[str, str] | None = None,
+            ) -> str:
     for found in connection.image.images(name=name):
         if found.status == 'active':
             return found.id

@@ -92,8 +92,7 @@ def _infrastructure() -> list[graph.Node]:
             '/usr/sbin/libvirtd', '--listen', '--config',
             layout.LIBVIRTD_CONF, '--pid-file',
             layout.RUN / 'libvirtd-own.pid']),
-            hypervisor.is_ready, ready,
-                in_use=hypervisor.is_ready),
+            hypervisor.is_ready, ready, in_use=hypervisor.is_ready),
     ]
 
 
@@ -179,7 +178,7 @@ def _ceph(kind: str, ident: str) -> process.Daemon:
 
 def _wsgi(name: str, module: str, needs: tuple[str, ...], pyargv: str = '',
           **env: str) -> graph.Service:
-    argv = [_VENV_BIN / 'uwsgi', '--http-socket',
+    argv = [f'{_VENV_BIN}/uwsgi', '--http-socket',
             f'{layout.ADDRESS}:{layout.PORTS[name]}', '--module',
             f'{module}:application', '--processes', '1', '--threads', '8',
             '--enable-threads', '--lazy-apps', '--need-app', '--die-on-term',
