@@ -35,7 +35,7 @@ from cinder_wt_backup import exceptions
 
 LOG = logging.getLogger(__name__)
 
-# What we rely on: where, and the parameters that we pass or receive.
+# What we rely on: where, and the parameters, which we pass on one by one.
 ASSUMPTIONS = (
     (cinder_manager.BackupManager, 'init_host', ('self', 'kwargs')),
     (cinder_manager.BackupManager, '_start_backup',
@@ -48,6 +48,7 @@ ASSUMPTIONS = (
 )
 FIELDS = ('temp_volume_id', 'temp_snapshot_id', 'metadata', 'service',
           'snapshot_id', 'volume_id', 'host')
+# Of these, some of the parameters; all of them are passed on.
 CEPH_ASSUMPTIONS = (
     ('_backup_rbd', ('self', 'backup')),
     ('_get_new_snap_name', ('self', 'backup_id')),
@@ -80,14 +81,14 @@ def check_assumptions(wrapped_class: type, is_ceph: bool) -> None:
 
     :raises ConfigurationError: names everything that is missing
     """
-    wanted = list(ASSUMPTIONS)
+    missing = [_named(owner, name, parameters)
+               for owner, name, parameters in ASSUMPTIONS
+               if _parameters(owner, name) != parameters]
     if is_ceph:
-        wanted += [(wrapped_class, name, parameters)
-                   for name, parameters in CEPH_ASSUMPTIONS]
-    missing = [f'{owner.__module__}.{owner.__name__}.{name}'
-               f'({", ".join(parameters)})'
-               for owner, name, parameters in wanted
-               if not _takes(getattr(owner, name, None), parameters)]
+        missing += [_named(wrapped_class, name, parameters)
+                    for name, parameters in CEPH_ASSUMPTIONS
+                    if not set(parameters) <= set(
+                        _parameters(wrapped_class, name))]
     objects.register_all()
     missing += [f'cinder.objects.Backup.{name}' for name in FIELDS
                 if name not in objects.Backup.fields]
@@ -202,10 +203,15 @@ def _finished(context: Any, backup_id: str) -> bool:
     return bool(backup.temp_volume_id or backup.temp_snapshot_id)
 
 
-def _takes(function: Callable[..., Any] | None,
-           parameters: tuple[str, ...]) -> bool:
-    return callable(function) and set(parameters) <= set(
-        inspect.signature(function).parameters)
+def _parameters(owner: type, name: str) -> tuple[str, ...]:
+    function = getattr(owner, name, None)
+    return tuple(inspect.signature(function).parameters) if callable(
+        function) else ()
+
+
+def _named(owner: type, name: str, parameters: tuple[str, ...]) -> str:
+    return (f'{owner.__module__}.{owner.__name__}.{name}'
+            f'({", ".join(parameters)})')
 
 
 def _bound(step: Callable[..., Any],
