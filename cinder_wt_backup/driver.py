@@ -121,12 +121,15 @@ def _install() -> None:
 
 def _import(path: str) -> type:
     try:
-        found: type = importutils.import_class(path)
-        return found
-    except ImportError as error:
+        found = importutils.import_class(path)
+    except (ImportError, ValueError) as error:
         raise exceptions.ConfigurationError(
             f'[{conf.GROUP}] wrapped_driver = {path} cannot be imported: '
             f'{error}') from error
+    if not isinstance(found, type):
+        raise exceptions.ConfigurationError(
+            f'[{conf.GROUP}] wrapped_driver = {path} is no class')
+    return found
 
 
 if seam.is_configured(CONF, NAME):
