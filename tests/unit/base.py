@@ -13,10 +13,16 @@
 """What most of these tests start from."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
+import uuid
 
+from cinder.backup import manager as backup_manager
+from cinder import context
 from cinder import coordination
+from cinder import objects
 from cinder.tests.unit import test
+from cinder.tests.unit import utils
 import fixtures
 from oslo_config import cfg
 from oslotest import base
@@ -27,6 +33,7 @@ from cinder_wt_backup import evidence
 from cinder_wt_backup import guest
 from cinder_wt_backup import hypervisor
 from cinder_wt_backup import window
+from tests.unit.fixtures import cinder
 from tests.unit.fixtures import libvirt
 
 HOST = 'compute1'
@@ -136,3 +143,80 @@ class CinderTestCase(test.TestCase):
 
     # Real locks, in a folder of the test.
     MOCK_TOOZ = False
+
+    def setUp(self) -> None:
+        super().setUp()
+        for name in ('agent.FIRST_POLL', 'window.POLL', 'backups.POLL',
+                     'guest_window.BUSY_POLL'):
+            self.useFixture(fixtures.MonkeyPatch(
+                f'cinder_wt_backup.{name}', 0.01))
+        self.context = context.get_admin_context()
+        self.libvirt = self.useFixture(libvirt.Libvirt())
+
+    def volume(self, instances: Sequence[libvirt.Domain] = (),
+               driver: str = 'rbd', **values: Any) -> objects.Volume:
+        """Return a volume whose backup was just requested."""
+        made = utils.create_volume(self.context, **{
+            'status': 'backing-up', 'project_id': PROJECT, 'user_id': PROJECT,
+            'previous_status': 'in-use' if instances else 'available',
+            **values})
+        for domain in instances:
+            attachment = objects.VolumeAttachment(
+                self.context, volume_id=made.id, attach_status='attached',
+                instance_uuid=domain.instance)
+            attachment.create()
+            attachment.connector = {'host': HOST}
+            attachment.connection_info = {
+                'driver_volume_type': driver,
+                'name': libvirt.RBD % made.id}
+            attachment.save()
+        return objects.Volume.get_by_id(self.context, made.id)
+
+    def attached(self, **values: Any) -> objects.Volume:
+        """Return a volume that an instance on ``compute1`` has."""
+        identity = str(uuid.uuid4())
+        self.domain = self.libvirt.add(HOST, libvirt.Domain(
+            identity, PROJECT))
+        return self.volume([self.domain], id=identity, **values)
+
+    def backup(self, volume: objects.Volume, **values: Any) -> objects.Backup:
+        """Return a backup of it as the API leaves it."""
+        return utils.create_backup(self.context, volume.id, **{
+            'host': 'testhost', 'project_id': PROJECT, 'service': None,
+            'status': 'creating', **values})
+
+    @property
+    def guardian(self) -> Any:
+        return self.domain.agent.guardian
+
+
+class BackupTestCase(CinderTestCase):
+    """A test of cinder-backup with the plugin as its driver.
+
+    :cvar options: of ``[write_through]``
+    :ivar manager: Cinder's BackupManager, started
+    :ivar cinder_volume: what answers its casts
+    """
+
+    options: dict[str, Any] = {}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.useFixture(cinder.Plugin(**{
+            **SHORT, 'libvirt_hosts': [HOST], **self.options}))
+        self.cinder_volume = self.useFixture(cinder.CinderVolume())
+        self.manager = self.cinder_volume.manager = self.started()
+
+    def started(self, **how: Any) -> backup_manager.BackupManager:
+        """Return a worker of cinder-backup that serves."""
+        made = backup_manager.BackupManager(host='testhost', **how)
+        made.init_host()
+        made.is_initialized = True
+        return made
+
+    def create(self, backup: objects.Backup) -> objects.Backup:
+        """Have the backup made, through the manager's RPC methods."""
+        self.manager.create_backup(
+            self.context, cinder.through_rpc(self.context, backup))
+        self.cinder_volume.join()
+        return objects.Backup.get_by_id(self.context, backup.id)
