@@ -71,6 +71,9 @@ def virtual_environment() -> None:
     with _step('fetching and building Python packages'):
         shutil.rmtree(layout.VENV, ignore_errors=True)
         console.run(DEBIAN_PYTHON, '-m', 'venv', layout.VENV, log=log)
+        # Debian's own are too old to build some of the others.
+        console.run(*pip, 'install', '-c', LOCK, 'pip', 'setuptools', 'wheel',
+                    log=log)
         console.run(*pip, 'wheel', '--no-deps', '-w', layout.WHEELS, *locked,
                     log=log)
     with _step('installing Python packages'):

@@ -71,10 +71,11 @@ def _upload(connection: Any, name: str, path: pathlib.Path,
             ) -> str:
     for found in connection.image.images(name=name):
         if found.status == 'active':
-            return found.id
+            return str(found.id)
         connection.image.delete_image(found)
-    return connection.create_image(
+    made = connection.create_image(
         name, filename=str(path), disk_format=disk_format,
         container_format='bare' if disk_format == 'raw' else disk_format,
         visibility='public', validate_checksum=False, wait=True,
-        **(properties or {})).id
+        **(properties or {}))
+    return str(made.id)
