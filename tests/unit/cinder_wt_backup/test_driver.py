@@ -1,0 +1,265 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+import inspect
+from typing import Any
+
+from cinder.backup import driver as cinder_driver
+from cinder import exception
+from cinder.interface import backup_driver
+from cinder import objects
+from cinder.tests.unit.backup import fake_service
+import ddt
+import libvirt
+
+from tests.unit import base
+from tests.unit.fixtures import agent as fake
+from tests.unit.fixtures import libvirt as hosts
+
+LEVEL, REASON = 'wt:level', 'wt:reason'
+INTERFACE = sorted({
+    name for interface in (backup_driver.BackupDriver,
+                           cinder_driver.BackupDriver)
+    for name, _method in inspect.getmembers(interface, inspect.isfunction)
+    if not name.startswith('_')})
+
+
+class Recorder(fake_service.FakeBackupService):
+    """A wrapped driver that notes what reaches it."""
+
+    calls: list[tuple[Any, ...]] = []
+    updates: dict[str, Any] = {}
+    error: Exception | None = None
+
+    def __init__(self, context: Any) -> None:
+        super().__init__(context)
+        self.support_force_delete = 'perhaps'
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in INTERFACE and name not in ('backup',
+                                              'check_for_setup_error'):
+            return lambda *args, **kwargs: (name, args, kwargs)
+        return super().__getattribute__(name)
+
+    def backup(self, backup: Any, volume_file: Any,
+               backup_metadata: bool = False) -> dict[str, Any]:
+        self.calls.append((backup.id, volume_file.read(4), backup_metadata))
+        # As chunked drivers do, with a Backup that came by a message.
+        backup.object_count = 3
+        backup.save()
+        if self.error:
+            raise self.error
+        return self.updates
+
+
+class DriverTestCase(base.BackupTestCase):
+
+    options = {'wrapped_driver': f'{__name__}.Recorder'}
+
+    def setUp(self) -> None:
+        super().setUp()
+        Recorder.calls, Recorder.updates, Recorder.error = [], {}, None
+
+
+@ddt.ddt
+class DelegationTest(DriverTestCase):
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.driver = self.manager.service(self.context)
+
+    def test_it_is_a_backup_driver(self) -> None:
+        self.assertIsInstance(self.driver, cinder_driver.BackupDriver)
+
+    @ddt.data(*(name for name in INTERFACE
+                if name not in ('backup', 'check_for_setup_error')))
+    def test_a_method_reaches_the_wrapped_driver(self, name: str) -> None:
+        self.assertEqual((name, (1, 2), {'three': 3}),
+                         getattr(self.driver, name)(1, 2, three=3))
+
+    def test_the_interface_is_the_one_that_is_known(self) -> None:
+        self.assertLessEqual(
+            {'backup', 'restore', 'delete_backup', 'export_record',
+             'import_record', 'check_for_setup_error', 'get_metadata',
+             'put_metadata'}, set(INTERFACE))
+
+    def test_set_up_is_checked(self) -> None:
+        self.assertIsNone(self.driver.check_for_setup_error())
+
+    def test_an_attribute_is_the_wrapped_drivers(self) -> None:
+        self.assertEqual('perhaps', self.driver.support_force_delete)
+        self.assertIs(self.context, self.driver.context)
+
+    def test_what_the_wrapped_driver_lacks_is_missing(self) -> None:
+        self.assertFalse(hasattr(self.driver, 'is_something_else'))
+
+    def test_the_context_may_be_named(self) -> None:
+        self.assertIs(self.context,
+                      self.manager.service(context=self.context).context)
+
+
+def all_is_well(domain: hosts.Domain) -> None:
+    pass
+
+
+def no_agent(domain: hosts.Domain) -> None:
+    domain.channel = ''
+
+
+def exec_blocked(domain: hosts.Domain) -> None:
+    domain.agent.blocked = {fake.EXEC, fake.STATUS}
+
+
+def mounts_changed(domain: hosts.Domain) -> None:
+    domain.agent.guardian.ended.remove('same')
+
+
+def shut_off(domain: hosts.Domain) -> None:
+    domain.state_now = libvirt.VIR_DOMAIN_SHUTOFF
+
+
+CASES = ((all_is_well, 'write-through'), (no_agent, 'crash'),
+         (exec_blocked, 'filesystem'), (mounts_changed, 'flushed'),
+         (shut_off, None))
+
+
+@ddt.ddt
+class EvidenceTest(DriverTestCase):
+
+    def made(self, spoil: Any, **values: Any) -> objects.Backup:
+        volume = self.attached()
+        spoil(self.domain)
+        backup = self.create(self.backup(volume, **values))
+        self.assertEqual([], self.cinder_volume.errors)
+        self.assertEqual('available', backup.status)
+        return backup
+
+    @ddt.data(*CASES)
+    @ddt.unpack
+    def test_it_is_in_the_backups_metadata(self, spoil: Any,
+                                           level: str | None) -> None:
+        self.assertEqual(level, self.made(spoil).metadata.get(LEVEL))
+
+    @ddt.data(*CASES)
+    @ddt.unpack
+    def test_it_is_there_beside_the_users_properties(
+            self, spoil: Any, level: str | None) -> None:
+        found = self.made(spoil, metadata={'job': '7', 'x': 'y'}).metadata
+        self.assertEqual(level, found.pop(LEVEL, None))
+        self.assertEqual({'job': '7', 'x': 'y'}, {
+            key: value for key, value in found.items()
+            if not key.startswith('wt:')})
+
+    @ddt.data(*CASES)
+    @ddt.unpack
+    def test_what_the_request_claimed_is_dropped(self, spoil: Any,
+                                                 level: str | None) -> None:
+        found = self.made(spoil, metadata={
+            LEVEL: 'filesystem', 'wt:verified': 'clean',
+            'job': '7'}).metadata
+        self.assertEqual(level, found.get(LEVEL))
+        self.assertNotIn('wt:verified', found)
+        self.assertEqual('7', found['job'])
+
+    def test_what_the_request_claimed_of_a_detached_volume_too(self) -> None:
+        backup = self.create(self.backup(
+            self.volume(), metadata={LEVEL: 'filesystem'}))
+        self.assertEqual({}, backup.metadata)
+
+    def test_what_the_wrapped_driver_returns_is_kept(self) -> None:
+        Recorder.updates = {'service_metadata': 'base',
+                            'metadata': {'theirs': '1', LEVEL: 'crash'}}
+        backup = self.made(all_is_well, metadata={'job': '7'})
+        self.assertEqual('base', backup.service_metadata)
+        self.assertEqual(3, backup.object_count)
+        self.assertEqual('1', backup.metadata['theirs'])
+        self.assertEqual('7', backup.metadata['job'])
+        self.assertEqual('write-through', backup.metadata[LEVEL])
+
+    def test_the_data_is_the_wrapped_drivers(self) -> None:
+        backup = self.made(all_is_well)
+        self.assertEqual([(backup.id, b'xxxx', False)], Recorder.calls)
+
+    def test_further_arguments_are_passed_on(self) -> None:
+        volume = self.volume()
+        with open(self.cinder_volume.device, 'rb') as device:
+            self.manager.service(self.context).backup(
+                self.backup(volume, service='it'), device, backup_metadata=True)
+        self.assertTrue(Recorder.calls[0][2])
+
+    def test_an_error_of_the_wrapped_driver_is_its_own(self) -> None:
+        Recorder.error = exception.BackupOperationError('full')
+        backup = self.create(self.backup(self.attached()))
+        self.assertEqual('error', backup.status)
+        self.assertIn('full', backup.fail_reason)
+
+    def test_an_unknown_end_of_the_window_claims_nothing(self) -> None:
+        volume = self.attached()
+        with open(self.cinder_volume.device, 'rb') as device:
+            updates = self.manager.service(self.context).backup(
+                self.backup(volume, service='it', temp_volume_id=volume.id),
+                device)
+        self.assertEqual('crash', updates['metadata'][LEVEL])
+        self.assertIn('no verdict', updates['metadata'][REASON])
+
+
+@ddt.ddt
+class RequiredTest(DriverTestCase):
+
+    options = {**DriverTestCase.options, 'required_level': 'write-through'}
+
+    def test_a_backup_that_reaches_it_is_made(self) -> None:
+        backup = self.create(self.backup(self.attached()))
+        self.assertEqual('available', backup.status)
+
+    @ddt.data({}, {'wt:policy': 'off'}, {'wt:policy': 'require=flushed'})
+    def test_a_backup_that_does_not_fails(self, metadata: dict[str, str]
+                                          ) -> None:
+        volume = self.attached(metadata=metadata)
+        no_agent(self.domain)
+        backup = self.create(self.backup(volume, metadata={'job': '7'}))
+        volume.refresh()
+        self.assertEqual('error', backup.status)
+        self.assertIn('reached crash', backup.fail_reason)
+        self.assertIn('no guest agent channel', backup.fail_reason)
+        # As any failure of the driver: nothing stored, all cleaned up.
+        self.assertEqual([], Recorder.calls)
+        self.assertEqual('in-use', volume.status)
+        self.assertIsNone(backup.temp_volume_id)
+
+    def test_the_volume_may_ask_for_more(self) -> None:
+        volume = self.attached(metadata={'wt:policy': 'require=filesystem'})
+        backup = self.create(self.backup(volume))
+        self.assertEqual('error', backup.status)
+        self.assertIn('filesystem is required', backup.fail_reason)
+
+    def test_a_policy_changed_meanwhile_counts(self) -> None:
+        volume = self.attached()
+
+        def change() -> None:
+            volume.metadata = {'wt:policy': 'oops'}
+            volume.save()
+        self.cinder_volume.before = change
+        backup = self.create(self.backup(volume))
+        self.assertEqual('error', backup.status)
+        self.assertIn("'oops'", backup.fail_reason)
+        self.assertIsNone(self.guardian.holder)
+
+    def test_a_detached_volume_is_exempt(self) -> None:
+        backup = self.create(self.backup(self.volume()))
+        self.assertEqual('available', backup.status)
+
+    def test_an_instance_that_is_shut_off_is_exempt(self) -> None:
+        volume = self.attached()
+        shut_off(self.domain)
+        backup = self.create(self.backup(volume))
+        self.assertEqual(('available', {}), (backup.status, backup.metadata))
