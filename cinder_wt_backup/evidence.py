@@ -105,7 +105,8 @@ class Evidence:
                    reason=get('reason'),
                    method=get('method', 'none'),
                    filesystems={kind: int(number)
-                                for kind, _, number in pairs},
+                                for kind, _, number in pairs
+                                if number.isdigit()},     # else cut short
                    window_ms=int(get('window_ms', '0')),
                    freeze_ms=int(get('freeze_ms', '0')))
 

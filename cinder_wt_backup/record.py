@@ -31,7 +31,8 @@ from cinder_wt_backup import evidence
 OPEN = 'wt:open'            # the host whose window is open, else empty
 WINDOW = 'wt:window'        # of which backup, its token and deadline
 VERDICT = 'wt:verdict'      # what the last window came to, for which backup
-REASON = 'wt:reason'
+# Of what it came to, the texts: each may fill a value of 255 characters.
+TEXTS = tuple(evidence.PREFIX + key for key in ('reason', 'filesystems'))
 EXEMPT = 'exempt'
 
 
@@ -69,12 +70,12 @@ def closed(context: Any, volume: str, backup: str,
     :param keep: it counts as open still, for somebody to put a guest back
     """
     metadata = proof.as_metadata() if proof else {}
-    reason = metadata.pop(evidence.PREFIX + 'reason', '')
+    texts = {key: metadata.pop(key, '') for key in TEXTS}
     _write(context, volume, {
         VERDICT: jsonutils.dumps({
             'backup': backup,
             'proof': _stripped(metadata) if proof else EXEMPT}),
-        REASON: reason, **({} if keep else {OPEN: '', WINDOW: ''})})
+        **texts, **({} if keep else {OPEN: '', WINDOW: ''})})
 
 
 def abandoned(context: Any, volume: str, entry: Entry) -> None:
@@ -96,10 +97,10 @@ def verdict(context: Any, volume: str,
             return None
         if found['proof'] == EXEMPT:
             return EXEMPT
-        metadata = {evidence.PREFIX + key: value
-                    for key, value in found['proof'].items()}
-        metadata[evidence.PREFIX + 'reason'] = values.get(REASON, '')
-        return evidence.Evidence.from_metadata(metadata)
+        return evidence.Evidence.from_metadata({
+            **{evidence.PREFIX + key: value
+               for key, value in found['proof'].items()},
+            **{key: values.get(key, '') for key in TEXTS}})
     except (ValueError, KeyError, AttributeError):
         return None
 

@@ -495,6 +495,7 @@ LIST
     printf '%s\n' "$mounts" >"$DIR/mounts"
     [ "$5" != barrier ] || : >"$DIR/barrier"
     keeper_runs || exit 6
+    trap - EXIT                     # from here on the keeper sees to it
     drain "$4"
     printf '%s\n' "$flagged" >"$DIR/flagged"
     flagged=" $flagged"
@@ -506,7 +507,6 @@ LIST
     done
     look
     report
-    trap - EXIT
     [ ! -e "$DIR/taken" ] && [ -e "$DIR/disk" ] || undo_late
     echo "done"
 }

@@ -87,7 +87,7 @@ class FallBack(base.TestCase):
         self.server_with_volume()
         # Several processes: the callback may land in another one.
         cloud.restart_backup(base.plugin('posix', {'agent_timeout': '3'},
-                                         backup_workers='3'))
+                                         backup_workers='2'))
         backup, metadata = self.back_up()
         self.assertEqual('write-through', metadata.get('wt:level'), metadata)
         agent = self.guest.run('pidof', 'qemu-ga').text
@@ -120,5 +120,7 @@ class FallBack(base.TestCase):
             failures=['available'])
         self.assertIn('filesystem is required', failed.fail_reason)
         self.stage.await_volume(self.volume, 'in-use')
-        self.assertEqual(1, len([volume for volume in self.storage.volumes()
-                                 if volume.status != 'deleting']))
+        self.assertEqual([], [
+            volume.status for volume in self.storage.volumes()
+            if volume.name == f'backup-vol-{self.volume}'
+            and volume.status != 'deleting'])
