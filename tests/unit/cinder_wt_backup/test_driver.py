@@ -193,7 +193,8 @@ class EvidenceTest(DriverTestCase):
         volume = self.volume()
         with open(self.cinder_volume.device, 'rb') as device:
             self.manager.service(self.context).backup(
-                self.backup(volume, service='it'), device, backup_metadata=True)
+                self.backup(volume, service='it'), device,
+                backup_metadata=True)
         self.assertTrue(Recorder.calls[0][2])
 
     def test_an_error_of_the_wrapped_driver_is_its_own(self) -> None:
