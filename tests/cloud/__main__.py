@@ -81,7 +81,6 @@ def _status(_arguments: argparse.Namespace) -> int:
 def _restart(arguments: argparse.Namespace) -> None:
     from tests.cloud import cloud
     cloud.restart(arguments.service)
-    console.say(f'{arguments.service} is up')
 
 
 def _shell(arguments: argparse.Namespace) -> None:

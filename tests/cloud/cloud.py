@@ -141,9 +141,8 @@ def remove_backup(host: str) -> None:
 
 
 def _restart(name: str) -> None:
-    service = _service(name)
-    service.take_down()
-    service.bring_up()
+    _service(name).take_down()
+    graph.bring_up(services.table(), [name])
 
 
 def _down() -> None:
