@@ -183,7 +183,7 @@ class CinderTestCase(test.TestCase):
         """Return a backup of it as the API leaves it."""
         return utils.create_backup(self.context, volume.id, **{
             'host': 'testhost', 'project_id': PROJECT, 'service': None,
-            'status': 'creating', **values})
+            'status': 'creating', 'size': 1, **values})
 
     @property
     def guardian(self) -> Any:
