@@ -15,6 +15,7 @@
 import collections.abc
 import contextlib
 import typing
+import uuid
 import xml.etree.ElementTree
 
 import libvirt
@@ -39,6 +40,8 @@ class Stage(contextlib.ExitStack):
         super().__init__()
         self.cloud = cloud
         self._keep = keep
+        # What an aborted run left behind is not in the way.
+        self._name = f'{_NAME}-{uuid.uuid4().hex[:8]}'
         self._server: typing.Any = None
 
     def __exit__(self, *error: typing.Any) -> None:
@@ -49,11 +52,11 @@ class Stage(contextlib.ExitStack):
     def boot(self, memory_mib: int) -> guests.Guest:
         """Boot a server, without network; return it when it is usable."""
         compute = self.cloud.compute
-        flavor = compute.create_flavor(name=_NAME, ram=memory_mib, vcpus=1,
+        flavor = compute.create_flavor(name=self._name, ram=memory_mib, vcpus=1,
                                        disk=1)
         self._later(compute.delete_flavor, flavor)
         self._server = compute.create_server(
-            name=_NAME, flavor_id=flavor.id, networks='none',
+            name=self._name, flavor_id=flavor.id, networks='none',
             image_id=self.cloud.image.find_image(_IMAGE, False).id)
         self._later(self._delete_server)
         compute.wait_for_server(self._server, wait=_SECONDS)
@@ -64,7 +67,7 @@ class Stage(contextlib.ExitStack):
     def volume(self, gibibytes: int) -> str:
         """Make an empty volume; return its id."""
         volume = self.cloud.block_storage.create_volume(
-            name=_NAME, size=gibibytes, volume_type=resources.VOLUME_TYPE)
+            name=self._name, size=gibibytes, volume_type=resources.VOLUME_TYPE)
         self.remove_later('volume', volume.id)
         self.await_volume(volume.id, 'available')
         return volume.id
