@@ -133,7 +133,7 @@ class CephTest(CephTestCase):
         # The attachment says rbd, but what came is no RBD image.
         self.cinder_volume.device = device = mock.NonCallableMagicMock(
             spec=['seek', 'read'])
-        device.read.return_value = b''
+        device.read.return_value = b'data'
         backup = self.create(self.backup(self.attached()))
         self.assertEqual([], self.cinder_volume.errors)
         self.assertEqual('crash', backup.metadata[LEVEL])
