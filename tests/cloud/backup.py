@@ -59,13 +59,19 @@ def ensure_options(host: str) -> None:
         write_options(host, {})
 
 
-def is_ready(host: str, since: float) -> bool:
-    """Whether it is alive, and the scheduler knows that it can work.
+class Ready:
+    """Whether a cinder-backup is alive, and known to be by the scheduler.
 
     Until then a backup fails with "Service not found for creating backup".
     """
-    return (database.has_beaten('cinder', _BINARY, host, since)
-            and _is_known(host, since))
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._alive = database.Heartbeat('cinder', _BINARY, host)
+
+    def __call__(self, since: float) -> bool:
+        """Look once."""
+        return self._alive(since) and _is_known(self._host, since)
 
 
 def _is_known(host: str, since: float) -> bool:

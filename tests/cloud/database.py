@@ -14,6 +14,7 @@
 
 import shutil
 import time
+from typing import cast
 
 import pymysql
 
@@ -66,14 +67,31 @@ def query(text: str, *values: object) -> tuple[tuple[object, ...], ...]:
         return tuple(cursor.fetchall())
 
 
-def has_beaten(database: str, binary: str, host: str, since: float) -> bool:
-    """Whether a service reported to be alive after ``since``."""
-    # Reports have whole seconds.
-    return bool(query(
-        f'SELECT 1 FROM {database}.services WHERE `binary` = %s '
-        'AND host = %s AND report_count > 0 AND NOT deleted '
-        'AND COALESCE(updated_at, created_at) > %s', binary, host,
-        time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(since))))
+class Heartbeat:
+    """Whether a service of Cinder or Nova is alive, by its own reports."""
+
+    # It also writes to its record while it starts, but not later than this.
+    STARTING = 20.0
+
+    def __init__(self, database: str, binary: str, host: str) -> None:
+        self._query = (
+            'SELECT report_count, '
+            'UTC_TIMESTAMP() - INTERVAL %s SECOND < updated_at '
+            f'FROM {database}.services '
+            'WHERE `binary` = %s AND host = %s AND NOT deleted')
+        self._who = binary, host
+        self._first: int | None = None
+
+    def __call__(self, since: float) -> bool:
+        """Look once; a service that just started has to be seen twice."""
+        age = time.time() - since - self.STARTING
+        rows = query(self._query, max(age, 0), *self._who)
+        if not rows:
+            return False
+        count, is_later = cast(tuple[int, int | None], rows[0])
+        if self._first is None:
+            self._first = count
+        return bool(is_later) or count > self._first
 
 
 def forget_service(database: str, binary: str, host: str) -> None:

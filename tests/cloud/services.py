@@ -13,7 +13,6 @@
 """The table of all services and steps, and what each of them needs."""
 
 from collections.abc import Callable
-import functools
 import urllib.error
 import urllib.request
 
@@ -194,15 +193,14 @@ def _agent(name: str, conf: object, needs: tuple[str, ...],
            host: str = layout.HOST) -> graph.Service:
     daemon = process.Daemon(
         name, [_VENV_BIN / name, '--config-file', str(conf)], mark=name)
-    return graph.Service(
-        name, daemon, functools.partial(
-            database.has_beaten, name.partition('-')[0], name, host), needs)
+    alive = database.Heartbeat(name.partition('-')[0], name, host)
+    return graph.Service(name, daemon, alive, needs)
 
 
 def _backup(host: str) -> graph.Service:
     return graph.Service(
         backup.name_of(host), backup.daemon(host),
-        functools.partial(backup.is_ready, host),
+        backup.Ready(host),
         ('cinder-scheduler', 'ceph-pools', 'accounts'))
 
 
