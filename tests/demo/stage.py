@@ -52,8 +52,8 @@ class Stage(contextlib.ExitStack):
     def boot(self, memory_mib: int) -> guests.Guest:
         """Boot a server, without network; return it when it is usable."""
         compute = self.cloud.compute
-        flavor = compute.create_flavor(name=self._name, ram=memory_mib, vcpus=1,
-                                       disk=1)
+        flavor = compute.create_flavor(name=self._name, ram=memory_mib,
+                                       vcpus=1, disk=1)
         self._later(compute.delete_flavor, flavor)
         self._server = compute.create_server(
             name=self._name, flavor_id=flavor.id, networks='none',

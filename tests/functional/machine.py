@@ -102,7 +102,8 @@ class Machine:
         self._domain = self._connection.createXML(textwrap.dedent(
             _DOMAIN.format(instance=self.instance, project=PROJECT,
                            kernel=layout.KERNEL, initrd=layout.INITRD,
-                           root=root, volume=boot_volume, command_line=COMMAND_LINE,
+                           root=root, volume=boot_volume,
+                           command_line=COMMAND_LINE,
                            console=self._folder / 'console.log')))
         self.guest = guests.Guest(self._domain)
         self.guest.wait()

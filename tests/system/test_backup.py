@@ -53,8 +53,9 @@ class Posix(base.TestCase):
         # Another cloud has the store but not this row.
         self.storage.delete_backup(third, ignore_missing=False)
         self.storage.wait_for_delete(self.storage.get_backup(third))
-        database.query('UPDATE cinder.backups SET deleted = 1, '
-                       'status = "deleted" WHERE id = %s', second)
+        database.query('DELETE FROM cinder.backup_metadata '
+                       'WHERE backup_id = %s', second)
+        database.query('DELETE FROM cinder.backups WHERE id = %s', second)
         base.openstack('volume', 'backup', 'record', 'import',
                        record['backup_service'], record['backup_url'])
         self.stage.await_backup(second)
