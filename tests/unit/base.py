@@ -145,6 +145,7 @@ class CinderTestCase(test.TestCase):
     MOCK_TOOZ = False
 
     def setUp(self) -> None:
+        self.useFixture(cinder.Database())
         super().setUp()
         for name in ('agent.FIRST_POLL', 'window.POLL', 'backups.POLL',
                      'guest_window.BUSY_POLL'):
