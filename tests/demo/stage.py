@@ -134,6 +134,8 @@ class Stage(contextlib.ExitStack):
     def _delete(self, kind: str, identity: str) -> None:
         storage = self.cloud.block_storage
         get = getattr(storage, f'get_{kind}')
+        if getattr(storage, f'find_{kind}')(identity) is None:
+            return
         # A server that was just deleted may still hold its volumes.
         console.wait_for(f'an idle {kind} {identity}',
                          lambda: get(identity).status in _IDLE, _SECONDS)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import os
 import subprocess
 from typing import Any
+import uuid
 
 from oslo_serialization import jsonutils
 from oslotest import base
@@ -98,7 +99,7 @@ class TestCase(base.BaseTestCase):
                             status: host.Status) -> None:
         """Restore a backup the stock way and compare it."""
         volume = openstack('volume', 'backup', 'restore', backup,
-                           f'restored-{backup}')['volume_id']
+                           f'restored-{uuid.uuid4()}')['volume_id']
         self.stage.remove_later('volume', volume)
         self.stage.await_volume(volume, 'available')
         device = self.stage.attach(volume)
