@@ -47,6 +47,8 @@ AGENT_CHANNEL = 'org.qemu.guest_agent.0'
 PORTS = {'tcp': 16509, 'tls': 16514}
 # A dead connection ends after this many seconds times this many tries.
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 5, 3
+# A round of the event loop: the process, when it ends, waits for it.
+LOOP_MS = 1000
 # Any call may find that the connection is gone.
 LOST = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_RPC,
         libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN,
@@ -308,4 +310,5 @@ def _start_event_loop() -> None:
         # Errors are raised as exceptions; libvirt prints them as well.
         libvirt.registerErrorHandler(lambda *args: None, None)
         libvirt.virEventRegisterDefaultImpl()
+        libvirt.virEventAddTimeout(LOOP_MS, lambda *args: None, None)
         native.run_forever(libvirt.virEventRunDefaultImpl)

@@ -53,13 +53,18 @@ def call(timeout: float, function: Callable[..., Any], *args: Any) -> Any:
 
 
 def run_forever(function: Callable[[], Any]) -> None:
-    """Call ``function`` over and over in a native thread of its own."""
+    """Call ``function`` over and over, each time in a native thread.
+
+    :param function: has to return every now and then: a process that ends
+        waits for the call that is under way (eventlet.tpool.killall)
+    """
+    once = _off_the_loop(function)
+
     def loop() -> None:
         while True:
-            function()
+            once()
 
-    threading.Thread(target=_off_the_loop(loop), name='wt-native-loop',
-                     daemon=True).start()
+    threading.Thread(target=loop, name='wt-native-loop', daemon=True).start()
 
 
 def _off_the_loop(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,6 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import subprocess
+import sys
+
 import ddt
 import fixtures
 import libvirt
@@ -58,9 +61,10 @@ class ConnectionTest(base.GuestTestCase):
         for name, value in (
                 ('hypervisor._loop_started', False),
                 ('native.run_forever', loops.append),
-                ('hypervisor.libvirt.virEventRegisterDefaultImpl', dict),
-                ('hypervisor.libvirt.registerErrorHandler',
-                 lambda *args: None)):
+                *((f'hypervisor.libvirt.{name}', lambda *args: None)
+                  for name in ('virEventRegisterDefaultImpl',
+                               'virEventAddTimeout',
+                               'registerErrorHandler'))):
             self.useFixture(fixtures.MonkeyPatch(
                 f'cinder_wt_backup.{name}', value))
         hypervisor.Hypervisor(hosts.URI % base.HOST, 5)
@@ -68,6 +72,17 @@ class ConnectionTest(base.GuestTestCase):
         self.connect_to(hosts.URI % base.HOST)
         self.connect_to(hosts.URI % base.HOST)
         self.assertEqual([libvirt.virEventRunDefaultImpl], loops)
+
+    def test_the_event_loop_keeps_no_process_from_ending(self) -> None:
+        # Cinder's eventlet waits for its native threads when it ends.
+        program = ('import cinder.monkey_patch\n'
+                   'cinder.monkey_patch.patch()\n'
+                   'from cinder_wt_backup import hypervisor\n'
+                   'hypervisor._start_event_loop()\n'
+                   'import time\n'
+                   'time.sleep(0.2)')
+        subprocess.run([sys.executable, '-W', 'ignore', '-c', program],
+                       check=True, timeout=60)
 
 
 @ddt.ddt
