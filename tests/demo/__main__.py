@@ -40,6 +40,9 @@ def main() -> int:
     except console.CloudError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -60,9 +60,10 @@ def _driver_put_back() -> collections.abc.Iterator[None]:
     try:
         yield
     finally:
-        overlay.write_text(before)
-        cloud.restart('cinder-backup')
-        console.say('cinder-backup is what it was before')
+        if overlay.read_text() != before:
+            overlay.write_text(before)
+            cloud.restart('cinder-backup')
+            console.say('cinder-backup is what it was before')
 
 
 def _report(options: argparse.Namespace, stock: verdict.Outcome,
@@ -74,7 +75,10 @@ def _report(options: argparse.Namespace, stock: verdict.Outcome,
             'plugin': dataclasses.asdict(plugin),
             'faults': faults}, indent=2))
     print(f'\n{options.fs}, {options.throttle} MB/s, {options.records:g} '
-          f'records a second\n{verdict.table(stock, plugin)}')
+          f'records a second\n{verdict.table(stock, plugin)}\n'
+          'Lost: acknowledged in the guest before the request, not in the '
+          'backup. Stall: the\nlongest write(2) in the guest from the '
+          'request until the backup was available.\n')
     for fault in faults:
         print(f'FAILED: {fault}')
     if not faults:
