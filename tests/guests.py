@@ -14,8 +14,9 @@
 """A guest as tests see it: programs and files, through the guest agent.
 
 Every message has a time limit. libvirt's own limit for a message is 4 MiB,
-so files travel in pieces, and a program that prints more than some 3 MiB
-should print to a file that is read back.
+so files travel in pieces. The agent is slow at what programs print (2 MB took
+it half a minute under emulation): print more than a little to a file, and
+read that.
 """
 
 import base64
