@@ -44,15 +44,20 @@ def main() -> int:
         disk.keep_dirty_pages(guest)
         volume = scene.volume(1)
         device = scene.attach(volume)
+        scene.callback(scene.detach, volume)
         disk.make_filesystem(guest, device, 'ext4')
         with disk.mounted(guest, device):
             console.say('idle guest, ext4 on an RBD volume')
             _measure(volume, ROUNDS)
             load = host.Workload(guest, disk.MOUNT)
-            load.fill(DIRTY_MIB)
-            console.say(f'{disk.dirty_mib(guest)} MiB dirty')
-            _measure(volume, 1)
-        scene.detach(volume)
+            load.start()
+            try:
+                load.fill(DIRTY_MIB)
+                console.say(f'{disk.dirty_mib(guest)} MiB dirty, and written '
+                            f'to all the time')
+                _measure(volume, 1)
+            finally:
+                load.stop()
     return 0
 
 

@@ -80,6 +80,7 @@ class Stage(contextlib.ExitStack):
         """Attach a volume; return its device's path in the guest."""
         self.cloud.compute.create_volume_attachment(self._server,
                                                     volume_id=volume)
+        self._later(self._let_go, volume)
         self.await_volume(volume, 'in-use')
         # The virtio serial is cut to 20 characters.
         return f'/dev/disk/by-id/virtio-{volume[:20]}'
@@ -125,6 +126,11 @@ class Stage(contextlib.ExitStack):
         path = f"devices/disk[serial='{volume}']/target"
         return next(tree.iterfind(path)).attrib['dev']
 
+    def _let_go(self, volume: str) -> None:
+        found = self.cloud.block_storage.find_volume(volume)
+        if found and found.status not in _IDLE:
+            self.detach(volume)
+
     def _delete_server(self) -> None:
         self.cloud.compute.delete_server(self._server)
         self.cloud.compute.wait_for_delete(self._server, interval=1,
@@ -136,7 +142,6 @@ class Stage(contextlib.ExitStack):
         get = getattr(storage, f'get_{kind}')
         if getattr(storage, f'find_{kind}')(identity) is None:
             return
-        # A server that was just deleted may still hold its volumes.
         console.wait_for(f'an idle {kind} {identity}',
                          lambda: get(identity).status in _IDLE, _SECONDS)
         found = get(identity)
