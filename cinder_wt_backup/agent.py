@@ -43,8 +43,10 @@ MAX_ANSWER = 1 << 20
 MAX_MOUNTS = 4096
 # What a filesystem's type may look like to be put on record.
 KIND = re.compile(r'[A-Za-z0-9_.+-]{1,32}')
-# A child's exit is only seen by asking: first soon, then ever more rarely.
-FIRST_POLL, LAST_POLL = 0.15, 0.5
+# A program's end is only seen by asking: after FIRST_POLL seconds, then again
+# when a third of the time that has passed has passed once more, so that few
+# messages are sent and little time is lost.
+FIRST_POLL, LAST_POLL, POLL_PART = 0.2, 0.5, 0.3
 
 _Kind = TypeVar('_Kind')
 
@@ -114,7 +116,7 @@ class Agent:
         poll = tenacity.Retrying(
             retry=tenacity.retry_if_result(
                 lambda status: status.get('exited') is not True),
-            wait=tenacity.wait_exponential(FIRST_POLL, LAST_POLL, 1.5),
+            wait=_until_next_poll,
             stop=tenacity.stop_after_delay(timeout),
             sleep=time.sleep)
         time.sleep(FIRST_POLL)
@@ -169,6 +171,11 @@ class Agent:
             return _of(dict, jsonutils.loads(answer))['return']
         except (ValueError, KeyError, RecursionError) as error:
             raise _nonsense(f'no return value to {name}') from error
+
+
+def _until_next_poll(state: tenacity.RetryCallState) -> float:
+    passed = FIRST_POLL + (state.seconds_since_start or 0)
+    return min(POLL_PART * passed, LAST_POLL)
 
 
 def _of(kind: type[_Kind], value: Any) -> _Kind:

@@ -353,7 +353,10 @@ restore_thresholds() {
     [ -s "$DIR/sysctl" ] || return 0
     while read -r _name _was _ours _ratio; do
         read -r _is <"$VM/$_name"
-        [ "$_is" = "$_ours" ] || continue
+        case $_name:$_is in
+        *:"$_ours"|dirty_writeback_centisecs:11) ;;
+        *) continue ;;
+        esac
         case $_name:$_was in
         dirty_background_bytes:0)
             echo "$_ratio" >"$VM/dirty_background_ratio" ;;
@@ -371,6 +374,9 @@ drain() {                           # SECONDS at the most
     [ "$dirty" -gt $SMALL_KB ] || return 0
     lower_thresholds
     while [ "$dirty" -gt $SMALL_KB ] && [ "$now" -lt $_end ]; do
+        # A flusher that sleeps on its old interval is woken by a new one.
+        echo 11 >$VM/dirty_writeback_centisecs
+        echo 10 >$VM/dirty_writeback_centisecs
         sleep 0.2 || sleep 1
         dirty_kb
         uptime_cs
