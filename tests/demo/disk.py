@@ -58,7 +58,8 @@ def dirty_mib(guest: guests.Guest) -> int:
     return int(meminfo['Dirty'].split()[0]) // 1024
 
 
-def settings(guest: guests.Guest) -> str:
-    """Return the mount with its options, and the writeback settings."""
-    return guest.run('sh', '-c', 'grep . /proc/sys/vm/dirty*; '
-                     f'grep " {MOUNT} " /proc/self/mountinfo').text
+def settings(guest: guests.Guest) -> list[str]:
+    """Return the writeback settings, and the mount with its options."""
+    found = guest.run('sh', '-c', 'grep . /proc/sys/vm/dirty*; '
+                      f'grep " {MOUNT} " /proc/self/mountinfo')
+    return found.text.splitlines()

@@ -45,7 +45,7 @@ class _Taken:
     promise: checker.Promise
     dirty_mib: int
     stall_ms: float
-    as_before: bool
+    changes: list[str]
     metadata: dict[str, str]
 
 
@@ -96,7 +96,7 @@ class Scenario:
             load.stop()
 
     def _back_up_now(self, load: host.Workload, volume: str) -> _Taken:
-        settings = disk.settings(self._guest)
+        before = disk.settings(self._guest)
         dirty = disk.dirty_mib(self._guest)
         status = load.status()
         console.say(f'{dirty} MiB dirty in the guest; {status.records} '
@@ -107,9 +107,11 @@ class Scenario:
         metadata = self._scene.await_backup(backup['id'])
         after = load.status(status.now_ns)
         console.say(f'backup available; {after.records} records by now')
+        changes = [f'{old} became {new}' for old, new
+                   in zip(before, disk.settings(self._guest), strict=True)
+                   if old != new]
         return _Taken(backup['id'], load.promise(status), dirty,
-                      after.longest_since_ms,
-                      disk.settings(self._guest) == settings, metadata)
+                      after.longest_since_ms, changes, metadata)
 
     def _restore(self, name: str, taken: _Taken) -> verdict.Outcome:
         restored = command.openstack(
@@ -127,5 +129,5 @@ class Scenario:
         console.say(f'{name}: {records.lost} of {records.required} records '
                     f'lost, {rows.lost} of {rows.required} rows')
         return verdict.Outcome(taken.dirty_mib, records, rows,
-                               taken.stall_ms, taken.as_before,
+                               taken.stall_ms, taken.changes,
                                taken.metadata)

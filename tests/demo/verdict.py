@@ -28,8 +28,8 @@ class Outcome:
     """One backup: what was asked of it, what it cost, what it has.
 
     ``stall_ms`` is the longest write(2) of the workload from the request
-    until the backup was available, on the guest's own clock. ``as_before``
-    tells whether mount options and writeback settings were afterwards what
+    until the backup was available, on the guest's own clock. ``changes``
+    are the mount options and writeback settings that were not afterwards what
     they had been.
     """
 
@@ -37,7 +37,7 @@ class Outcome:
     records: checker.Findings
     rows: database.Findings
     stall_ms: float
-    as_before: bool
+    changes: list[str]
     metadata: dict[str, str]
 
     @property
@@ -71,8 +71,9 @@ def faults(stock: Outcome, plugin: Outcome) -> list[str]:
          f"the plugin's database is damaged: {plugin.rows.integrity}"),
         (plugin.rows.lost,
          f'the plugin lost {plugin.rows.lost} committed rows'),
-        (not plugin.as_before,
-         'the plugin left the guest with other settings than it found'),
+        (plugin.changes,
+         'the plugin left the guest with other settings than it found: '
+         + ', '.join(plugin.changes)),
         (not stock.lost_anything,
          'stock Cinder lost nothing: this comparison proves nothing'),
         (plugin.dirty_mib < _DIRTY_MARGIN * stock.dirty_mib,
@@ -107,7 +108,7 @@ def _column(outcome: Outcome) -> dict[str, str]:
         'longest write stall': f'{outcome.stall_ms:.0f} ms',
         'window': _milliseconds(outcome.metadata.get('wt:window_ms')),
         'guest settings afterwards':
-            'as before' if outcome.as_before else 'CHANGED'}
+            'CHANGED' if outcome.changes else 'as before'}
 
 
 def _milliseconds(value: str | None) -> str:

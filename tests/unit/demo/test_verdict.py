@@ -26,7 +26,7 @@ RECORDS = checker.Findings(required=900, valid=1000, unbroken=1000, lost=0,
 ROWS = database.Findings(required=40, valid=41, lost=0, out_of_order=0,
                          integrity='ok')
 CLEAN = verdict.Outcome(
-    dirty_mib=300, records=RECORDS, rows=ROWS, stall_ms=120, as_before=True,
+    dirty_mib=300, records=RECORDS, rows=ROWS, stall_ms=120, changes=[],
     metadata={'wt:level': 'write-through', 'wt:window_ms': '4000'})
 LOSSY = dataclasses.replace(
     CLEAN, metadata={}, records=dataclasses.replace(
@@ -79,8 +79,8 @@ class FaultsTestCase(base.BaseTestCase):
         self.assertFault('no agent', LOSSY, plugin)
 
     def test_guest_left_changed(self) -> None:
-        plugin = dataclasses.replace(CLEAN, as_before=False)
-        self.assertFault('other settings', LOSSY, plugin)
+        plugin = dataclasses.replace(CLEAN, changes=['rw became ro'])
+        self.assertFault('found: rw became ro', LOSSY, plugin)
 
     def test_stock_lost_nothing(self) -> None:
         self.assertFault('proves nothing', CLEAN, CLEAN)
