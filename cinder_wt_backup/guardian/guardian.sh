@@ -329,14 +329,19 @@ LIST
 
 # ---- the gentle drain
 
+# A sysctl gives its value to the first read(2) only, and a shell's read takes
+# a byte at a time: hence cat.
+sysctl_of() { cat "$VM/$1"; }
+
 # Saved as "name was ours ratio": writing bytes zeroes the ratio beside it.
 lower_thresholds() {
     saved=
     for _set in dirty_background_bytes=1048576 \
             dirty_expire_centisecs=10 dirty_writeback_centisecs=10; do
         _name=${_set%=*} _ratio=-
-        read -r _was <"$VM/$_name" || continue
-        [ "$_was" != 0 ] || read -r _ratio <"$VM/${_name%bytes}ratio"
+        _was=$(sysctl_of "$_name")
+        [ -n "$_was" ] || continue
+        [ "$_was" != 0 ] || _ratio=$(sysctl_of "${_name%bytes}ratio")
         saved="$saved$_name $_was ${_set#*=} $_ratio
 "
     done
@@ -352,7 +357,7 @@ LIST
 restore_thresholds() {
     [ -s "$DIR/sysctl" ] || return 0
     while read -r _name _was _ours _ratio; do
-        read -r _is <"$VM/$_name"
+        _is=$(sysctl_of "$_name")
         case $_name:$_is in
         *:"$_ours"|dirty_writeback_centisecs:11) ;;
         *) continue ;;
@@ -375,8 +380,10 @@ drain() {                           # SECONDS at the most
     lower_thresholds
     while [ "$dirty" -gt $SMALL_KB ] && [ "$now" -lt $_end ]; do
         # A flusher that sleeps on its old interval is woken by a new one.
-        echo 11 >$VM/dirty_writeback_centisecs
-        echo 10 >$VM/dirty_writeback_centisecs
+        case $saved in *dirty_writeback_centisecs*)
+            echo 11 >$VM/dirty_writeback_centisecs
+            echo 10 >$VM/dirty_writeback_centisecs ;;
+        esac
         sleep 0.2 || sleep 1
         dirty_kb
         uptime_cs

@@ -94,10 +94,21 @@ class WriteThrough(base.TestCase):
         load = self.writers(point)
         load.fill(150)
         before = self.machine.state()
+        self.machine.shell('systemd-run -q --unit=sampler sh -c "while :; do '
+                           'grep . /proc/sys/vm/dirty*; sleep 0.1; done '
+                           '>/run/sampled"')
         with self.window(disk) as verdict:
             status = load.status()
             snapshot = disk.snapshot()
         self.unchanged_by(before)
+        self.assertEqual(
+            ['/proc/sys/vm/dirty_background_bytes:1048576',
+             '/proc/sys/vm/dirty_expire_centisecs:10',
+             '/proc/sys/vm/dirty_ratio:70'],
+            self.machine.shell(
+                'systemctl stop sampler; grep -x -e ".*bytes:1048576" -e '
+                '".*expire_centisecs:10" -e ".*/dirty_ratio:70" /run/sampled '
+                '| sort -u').splitlines())
         self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
         self.assert_nothing_lost(load, status, self.restored(snapshot).name)
 
