@@ -24,7 +24,6 @@ from cliff import commandmanager
 from oslo_config import cfg
 
 from cinder_wt_backup import conf
-from cinder_wt_backup import exceptions
 
 CONF = cfg.CONF
 
@@ -68,12 +67,9 @@ class Shell(app.App):  # type: ignore[misc]
         coordination.COORDINATOR.start()
 
     def run_subcommand(self, argv: Sequence[str]) -> int:
-        """Say our own errors without a traceback."""
+        """Run a command; cliff says what went wrong."""
         try:
             return int(super().run_subcommand(argv))
-        except exceptions.WriteThroughError as error:
-            print(f'error: {error}', file=sys.stderr)
-            return 1
         finally:
             coordination.COORDINATOR.stop()
 

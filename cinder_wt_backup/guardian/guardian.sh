@@ -138,6 +138,15 @@ add_btrfs() {                       # all devices of a btrfs that we are in
             devices="$devices- ${_member##*/} alias
 "
         done
+        # A mount shows the name that was scanned, which may be a link.
+        for _source in $(awk '$3 == "btrfs" { print $1 }' /proc/self/mounts)
+        do
+            _name=$(readlink -f "$_source")
+            case $devices in *" ${_name#/dev/} "*)
+                devices="$devices- ${_source#/dev/} alias
+" ;;
+            esac
+        done
     done
 }
 
@@ -358,10 +367,7 @@ restore_thresholds() {
     [ -s "$DIR/sysctl" ] || return 0
     while read -r _name _was _ours _ratio; do
         _is=$(sysctl_of "$_name")
-        case $_name:$_is in
-        *:"$_ours"|dirty_writeback_centisecs:11) ;;
-        *) continue ;;
-        esac
+        [ "$_is" = "$_ours" ] || continue
         case $_name:$_was in
         dirty_background_bytes:0)
             echo "$_ratio" >"$VM/dirty_background_ratio" ;;
@@ -379,11 +385,6 @@ drain() {                           # SECONDS at the most
     [ "$dirty" -gt $SMALL_KB ] || return 0
     lower_thresholds
     while [ "$dirty" -gt $SMALL_KB ] && [ "$now" -lt $_end ]; do
-        # A flusher that sleeps on its old interval is woken by a new one.
-        case $saved in *dirty_writeback_centisecs*)
-            echo 11 >$VM/dirty_writeback_centisecs
-            echo 10 >$VM/dirty_writeback_centisecs ;;
-        esac
         sleep 0.2 || sleep 1
         dirty_kb
         uptime_cs
@@ -476,10 +477,9 @@ report() {
     done <<LIST
 $filesystems
 LIST
-    for _word in ${spans:+spans} ${held:+held} ${swap:+swap}; do
+    for _word in ${spans:+spans} ${held:+held} ${swap:+swap} ${raw:+raw}; do
         echo "$_word"
     done
-    in_use_raw && echo "raw"
 }
 
 mounts() {                          # what must be the same at the end
@@ -518,6 +518,8 @@ LIST
     for _name in $loose; do
         blockdev --flushbufs "/dev/$_name" || sync
     done
+    # Whatever uses it may have a cache that is not the device's.
+    if in_use_raw; then raw=yes; sync; fi
     look
     report
     [ ! -e "$DIR/taken" ] && [ -e "$DIR/disk" ] || undo_late
@@ -546,6 +548,7 @@ release() {
     read -r disk <"$DIR/disk"
     look
     loose_devices
+    if in_use_raw; then raw=yes; fi
     report
     mounts
     read -r _before <"$DIR/mounts"
@@ -578,7 +581,7 @@ keep() {                            # LEASE
     forget
 }
 
-action=$1 token=$2 saved=''
+action=$1 token=$2 saved='' raw=''
 shift 2
 case $action in start|release|keep) $action "$@"; exit $? ;; esac
 exit 2

@@ -52,6 +52,19 @@ class WriteThrough(base.TestCase):
             self.machine.shell('btrfs device scan --forget; '
                                f'mount /dev/{disk.name} {point}')
 
+    def test_btrfs_that_was_scanned_by_another_name(self) -> None:
+        disk = self.volume()
+        link = f'/dev/disk/by-id/virtio-{disk.volume[:20]}'
+        self.machine.shell(f'udevadm settle; mkfs.btrfs -q {link}; '
+                           f'mkdir -p /mnt/link; mount {link} /mnt/link')
+        self.addCleanup(self.machine.shell, 'umount /mnt/link')
+        before = self.machine.state()
+        with self.window(disk) as verdict:
+            pass
+        self.unchanged_by(before)
+        self.assertEqual({'btrfs': 1}, base.kinds(verdict))
+        self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
+
     def test_without_a_window_records_are_lost(self) -> None:
         disk = self.volume()
         load = self.writers(self.mount(disk.name, 'mkfs.ext4 -q'))
