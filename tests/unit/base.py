@@ -145,8 +145,8 @@ class CinderTestCase(test.TestCase):
     MOCK_TOOZ = False
 
     def setUp(self) -> None:
-        self.useFixture(cinder.Database())
         super().setUp()
+        self.useFixture(cinder.Transactions())
         for name in ('agent.FIRST_POLL', 'window.POLL', 'backups.POLL',
                      'guest_window.BUSY_POLL'):
             self.useFixture(fixtures.MonkeyPatch(

@@ -177,11 +177,13 @@ class EvidenceTest(DriverTestCase):
 
     def test_what_the_wrapped_driver_returns_is_kept(self) -> None:
         Recorder.updates = {'service_metadata': 'base',
-                            'metadata': {'theirs': '1', LEVEL: 'crash'}}
+                            'metadata': {'theirs': '1', LEVEL: 'crash',
+                                         'wt:verified': 'clean'}}
         backup = self.made(all_is_well, metadata={'job': '7'})
         self.assertEqual('base', backup.service_metadata)
         self.assertEqual(3, backup.object_count)
         self.assertEqual('1', backup.metadata['theirs'])
+        self.assertNotIn('wt:verified', backup.metadata)
         self.assertEqual('7', backup.metadata['job'])
         self.assertEqual('write-through', backup.metadata[LEVEL])
 
