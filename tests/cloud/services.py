@@ -154,7 +154,7 @@ def _computes() -> list[graph.Node]:
         # Servers run from here on, and end before their disks do.
         graph.Step('hypervisor', hypervisor.set_secret,
                    ('libvirtd', 'ceph-pools', 'old-servers'), once=False,
-                   undo=hypervisor.shut_down_servers),
+                   undo=_shut_down_servers),
         _agent('nova-compute', layout.NOVA_CPU_CONF, (
             'nova-conductor', 'placement', 'network', 'glance', 'cinder-api',
             'hypervisor', 'ceph-mgr')),
@@ -223,3 +223,10 @@ def _answers(name: str) -> Callable[[float], bool]:
 def _wait_for_compute() -> None:
     console.wait_for('the compute host in its cell',
                      database.compute_is_mapped, 60)
+
+
+def _shut_down_servers() -> None:
+    """Shut down the servers, unless libvirt is another clone's cloud's."""
+    libvirtd = table()['libvirtd']
+    if isinstance(libvirtd, graph.Service) and libvirtd.daemon.pid:
+        hypervisor.shut_down_servers()
