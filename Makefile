@@ -27,6 +27,7 @@ pep8: install ## style, types, security
 
 unit: install ## unit tests: no root, no cloud
 	@PYTHONWARNINGS=ignore $(VENV)/bin/stestr run
+	@$(THREADS) PYTHONWARNINGS=ignore $(VENV)/bin/stestr -q run
 
 functional: install ## windows on a real guest behind a real libvirt
 	@python3 -m tests.cloud up libvirtd
