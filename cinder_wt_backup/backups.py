@@ -25,6 +25,7 @@ from typing import Any
 
 from cinder import context as cinder_context
 from cinder import objects
+from cinder.volume import volume_utils
 from oslo_log import log as logging
 
 from cinder_wt_backup import attachments
@@ -224,11 +225,12 @@ class Backups:
     def _conclude(self, context: Any, backup: Any, volume: Any,
                   proof: evidence.Evidence | None,
                   left_changed: bool = False) -> None:
-        """Log and record the verdict."""
+        """Record, notify and log the verdict."""
         self._noted(record.closed, context, volume.id, backup.id, proof,
                     left_changed)
         if proof is None:
             return
+        self._noted(_notify, context, backup, proof)
         details = {'backup': backup.id, 'volume': volume.id,
                    'level': proof.level.value, 'ms': proof.window_ms,
                    'reason': proof.reason}
@@ -247,5 +249,12 @@ class Backups:
             return True
         except Exception:
             # Whatever the database raised: the backup goes on.
-            LOG.exception('A window could not be put on record.')
+            LOG.exception('What is known of a window could not be written.')
             return False
+
+
+def _notify(context: Any, backup: Any, proof: evidence.Evidence) -> None:
+    """Send ``backup.consistency``, which unlike metadata no tenant edits."""
+    volume_utils.notify_about_backup_usage(
+        context, backup, 'consistency', host=backup.host,
+        extra_usage_info={'consistency': proof.as_metadata()})

@@ -107,7 +107,8 @@ class Machine:
                            console=self._folder / 'console.log')))
         self.guest = guests.Guest(self._domain)
         self.guest.wait()
-        self._targets = iter('bcdefghijklmnopqrstuvwxyz')
+        # libvirt's names of disks; those of detached ones are free again.
+        self._letters = list('bcdefghijklmnopqrstuvwxyz')
         self.boot_volume = Disk(self, boot_volume, root, 'vda')
 
     def remove(self) -> None:
@@ -128,10 +129,11 @@ class Machine:
                 new.truncate(DISK_SIZE)
         else:
             shutil.copyfile(content, path)
-        target = ('vd' if bus == 'virtio' else 'sd') + next(self._targets)
+        letter = self._letters.pop(0)
+        target = ('vd' if bus == 'virtio' else 'sd') + letter
         self._domain.attachDevice(_DISK.format(
             path=path, volume=volume, target=target, bus=bus))
-        return Disk(self, volume, path, self._name_of(volume))
+        return Disk(self, volume, path, self._name_of(volume), letter)
 
     def detach(self, disk: 'Disk') -> None:
         """Detach a volume that is not mounted."""
@@ -142,6 +144,7 @@ class Machine:
                     '<disk ' + xml.split('</disk>')[0] + '</disk>')
         self.shell(f'for i in $(seq 100); do test -e /sys/block/{disk.name} '
                    f'|| exit 0; sleep 0.1; done; exit 1')
+        self._letters.append(disk.letter)
 
     def suspend(self) -> None:
         """Pause the guest."""
@@ -180,11 +183,12 @@ class Disk:
     """
 
     def __init__(self, machine: Machine, volume: str, path: pathlib.Path,
-                 name: str) -> None:
+                 name: str, letter: str = 'a') -> None:
         self.machine = machine
         self.volume = volume
         self.path = path
         self.name = name
+        self.letter = letter
 
     def snapshot(self) -> pathlib.Path:
         """Copy what has reached the disk now: the point in time.

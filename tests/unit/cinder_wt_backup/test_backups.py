@@ -56,6 +56,15 @@ class BackupsTestCase(base.CinderTestCase):
 
 class WindowTest(BackupsTestCase):
 
+    def test_the_verdict_is_notified(self) -> None:
+        volume, backup = self.requested()
+        self.make(volume, backup)
+        self.assertEqual([('backup.consistency', backup.id, 'write-through')],
+                         [(message['event_type'],
+                           message['payload']['backup_id'],
+                           message['payload']['consistency']['wt:level'])
+                          for message in self.notifier.notifications])
+
     def test_it_is_on_record_before_the_guest_is_changed(self) -> None:
         volume, backup = self.requested()
         found = []
