@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import json
 
+import keystoneauth1.exceptions
 import libvirt
 import openstack
 
@@ -37,8 +38,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         with _driver_put_back(), cloud.connect() as connection:
             stock, plugin = _play(connection, options)
-    except (guests.GuestError, libvirt.libvirtError,
-            openstack.exceptions.SDKException) as error:
+    except (guests.GuestError, keystoneauth1.exceptions.ClientException,
+            libvirt.libvirtError, openstack.exceptions.SDKException) as error:
         raise console.CloudError(
             f'{error}\nThe logs are in {layout.LOG}; with --keep the server '
             'and the volumes stay for a look.') from error
