@@ -13,8 +13,9 @@
 """cinder-backup, alone or on several hosts, each with options of its own."""
 
 from collections.abc import Mapping
+import configparser
+import datetime
 import os
-import time
 
 from tests.cloud import configs
 from tests.cloud import database
@@ -62,7 +63,9 @@ def ensure_options(host: str) -> None:
 class Ready:
     """Whether a cinder-backup is alive, and known to be by the scheduler.
 
-    Until then a backup fails with "Service not found for creating backup".
+    Until then a backup fails with "Service not found for creating backup",
+    or, in a worker whose driver is not there yet, as "aborted due to backup
+    service is down".
     """
 
     def __init__(self, host: str) -> None:
@@ -75,10 +78,23 @@ class Ready:
 
 
 def _is_known(host: str, since: float) -> bool:
-    after = time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(since))
+    """Whether the latest that the scheduler heard of each worker is good.
+
+    The scheduler believes whichever came last, also one of the process that
+    was there before, and every worker begins with bad news.
+    """
+    after = datetime.datetime.fromtimestamp(since).isoformat(' ')
     news = f'Received backup service update from {host}: '
     with layout.log_file('cinder-scheduler').open('rb') as log:
         log.seek(-min(_RECENT, os.fstat(log.fileno()).st_size), os.SEEK_END)
         recent = log.read().decode(errors='replace').splitlines()
-    return any(news in line and "'backend_state': True" in line
-               and line[:len(after)] >= after for line in recent)
+    heard = ["'backend_state': True" in line for line in recent
+             if news in line and line > after]
+    workers = _workers(host)
+    return len(heard) > workers and all(heard[-workers:])
+
+
+def _workers(host: str) -> int:
+    options = configparser.RawConfigParser(default_section='')
+    options.read((layout.CINDER_CONF, configs.backup_overlay(host)))
+    return options.getint('DEFAULT', 'backup_workers')

@@ -107,9 +107,14 @@ class Stage(contextlib.ExitStack):
     def await_backup(self, backup: str) -> dict[str, str]:
         """Wait until a backup is complete; return its metadata."""
         storage = self.cloud.block_storage
-        return storage.wait_for_status(
-            storage.get_backup(backup), 'available', wait=_SECONDS,
-            interval=1, failures=['error']).metadata
+        try:
+            return storage.wait_for_status(
+                storage.get_backup(backup), 'available', wait=_SECONDS,
+                interval=1, failures=['error']).metadata
+        except openstack.exceptions.ResourceFailure as error:
+            reason = storage.get_backup(backup).fail_reason
+            raise console.CloudError(
+                f'backup {backup} failed: {reason}') from error
 
     def _later(self, function: collections.abc.Callable[..., object],
                *arguments: object) -> None:
