@@ -23,16 +23,18 @@ import threading
 import time
 from typing import Any
 
-from cinder import context as cinder_context
 from cinder import objects
 from cinder.volume import volume_utils
+from oslo_db import exception as db_exception
 from oslo_log import log as logging
+import tenacity
 
 from cinder_wt_backup import attachments
 from cinder_wt_backup import evidence
 from cinder_wt_backup import exceptions
 from cinder_wt_backup import policy
 from cinder_wt_backup import record
+from cinder_wt_backup import recovery
 from cinder_wt_backup import window as windows
 
 LOG = logging.getLogger(__name__)
@@ -68,16 +70,17 @@ class Backups:
             yield None
             return
         done = threading.Event()
+        entry = self._entry(backup, window)
         self._windows[backup.id] = window, done
         try:
             with self._slot(window):
                 if not self._noted(record.opened, context, volume.id,
-                                   backup.host, self._entry(backup, window)):
+                                   backup.host, entry):
                     window.give_up('the window could not be put on record')
                 window.open()
                 yield window
         finally:
-            self._finish(context, backup, volume, window)
+            self._finish(context, backup, volume, window, entry)
             del self._windows[backup.id]
             done.set()
 
@@ -93,7 +96,7 @@ class Backups:
         """Have the backup's window closed, wherever it is; wait for that.
 
         Bounded: by the time that a release takes, here, and by the window's
-        lease when another process has it.
+        lease when another process has it. Taken over when that is gone.
         """
         here = self._windows.get(backup.id)
         if here is not None:
@@ -101,18 +104,12 @@ class Backups:
             window.passed.set()
             done.wait(self._options.lease)
             return
-        entry = record.window_of(context, backup.volume_id)
-        while (entry is not None and entry.backup == backup.id
-               and record.verdict(context, backup.volume_id,
-                                  backup.id) is None):
-            if entry.lapsed:
-                LOG.error('The window of backup %(backup)s was left open by '
-                          'a process of %(host)s that is gone; the guest has '
-                          'undone it by its lease.',
-                          {'backup': backup.id, 'host': backup.host})
+        while entry := self._open_elsewhere(context, backup):
+            if not recovery.lives(entry.process) or entry.lapsed:
+                recovery.release(context, objects.Volume.get_by_id(
+                    context, backup.volume_id), entry, self._options)
                 return
             time.sleep(POLL)
-            entry = record.window_of(context, backup.volume_id)
 
     def proof(self, context: Any, backup: Any) -> evidence.Evidence | None:
         """Return what the backup can claim; None: it is exempt.
@@ -148,26 +145,22 @@ class Backups:
         """
         return CEPH in service and attachments.driver_type(volume) == 'rbd'
 
-    def recover(self, host: str) -> None:
-        """Put back what a former process of this host left open."""
-        context = cinder_context.get_admin_context()
-        for volume, entry in record.left_open(context, host):
-            LOG.warning('Backup %(backup)s left the window %(token)s on '
-                        'volume %(volume)s open; releasing it.',
-                        {'backup': entry.backup, 'token': entry.token,
-                         'volume': volume.id})
-            try:
-                windows.abandon(
-                    attachments.locate(context, volume, self._options),
-                    entry.token, self._options)
-            except Exception as error:
-                # Nothing that is left in a guest may keep us from starting.
-                LOG.error('The window on volume %(volume)s could not be '
-                          'released: %(error)s. Its guest undoes it by its '
-                          'lease.', {'volume': volume.id, 'error': error})
-                if not entry.lapsed:
-                    continue
-            record.abandoned(context, volume.id, entry)
+    def recover(self, context: Any, host: str) -> None:
+        """Close what was left open; never fails."""
+        try:
+            recovery.recover(context, host, self._options)
+        except Exception:
+            # The service has to work all the same, and tries again.
+            LOG.exception('Windows that were left open cannot be looked for.')
+
+    def _open_elsewhere(self, context: Any,
+                        backup: Any) -> record.Entry | None:
+        """Return the backup's window, if another process has to close it."""
+        entry = record.window_of(context, backup.volume_id)
+        if (entry is None or entry.backup != backup.id or record.verdict(
+                context, backup.volume_id, backup.id) is not None):
+            return None
+        return entry
 
     def _is_ours(self, backup: Any, volume: Any) -> bool:
         return bool(self._options.methods and not backup.snapshot_id
@@ -187,7 +180,8 @@ class Backups:
         try:
             return windows.Window(
                 attachments.locate(context, volume, self._options),
-                self._options)
+                self._options,
+                lambda token: self._freezes(context, volume, token))
         except exceptions.WriteThroughError as error:
             problem = str(error)
         except Exception as error:
@@ -214,17 +208,27 @@ class Backups:
         return record.Entry(
             backup.id, window.token,
             round(time.time() + 2 * self._options.lock_timeout
-                  + self._options.lease))
+                  + self._options.lease), recovery.this_process())
+
+    def _freezes(self, context: Any, volume: Any, token: str) -> None:
+        """Put on record that a guest is about to be frozen.
+
+        :raises WriteThroughError: it cannot be: it must not be frozen
+        """
+        if not self._noted(record.frozen, context, volume.id, token):
+            raise exceptions.WriteThroughError(
+                'the freeze could not be put on record')
 
     def _finish(self, context: Any, backup: Any, volume: Any,
-                window: windows.Window) -> None:
+                window: windows.Window, entry: record.Entry) -> None:
         proof = window.close()
         self._conclude(context, backup, volume,
-                       None if window.exempt else proof, window.left_changed)
+                       None if window.exempt else proof,
+                       entry if window.left_changed else None)
 
     def _conclude(self, context: Any, backup: Any, volume: Any,
                   proof: evidence.Evidence | None,
-                  left_changed: bool = False) -> None:
+                  left_changed: record.Entry | None = None) -> None:
         """Record, notify and log the verdict."""
         self._noted(record.closed, context, volume.id, backup.id, proof,
                     left_changed)
@@ -245,12 +249,19 @@ class Backups:
     def _noted(write: Callable[..., None], context: Any, *args: Any) -> bool:
         """Write to the record; a backup does not fail by it."""
         try:
-            write(context, *args)
+            _stubbornly(write, context, *args)
             return True
         except Exception:
             # Whatever the database raised: the backup goes on.
             LOG.exception('What is known of a window could not be written.')
             return False
+
+
+# The first use of a connection tells that the database was restarted.
+_stubbornly = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_type(db_exception.DBConnectionError),
+    stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_fixed(1),
+    reraise=True, sleep=time.sleep)
 
 
 def _notify(context: Any, backup: Any, proof: evidence.Evidence) -> None:

@@ -12,6 +12,7 @@
 
 """One guest that has the volume, and what it permits."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
@@ -39,7 +40,11 @@ class Target:
 
 
 class Guest:
-    """A running guest that can be asked to make the volume consistent."""
+    """A running guest that can be asked to make the volume consistent.
+
+    :ivar before_freeze: to be called before it is frozen; puts that on
+        record, for who finds it frozen later. May raise: do not freeze then
+    """
 
     def __init__(self, target: Target, disk: hypervisor.Disk,
                  guest_agent: agent.Agent) -> None:
@@ -47,6 +52,7 @@ class Guest:
         self.instance = target.instance
         self.disk = disk
         self.agent = guest_agent
+        self.before_freeze: Callable[[], None] = lambda: None
 
     @functools.cached_property
     def _permitted(self) -> frozenset[str]:

@@ -44,13 +44,14 @@ class GuestWindow:
     :ivar engaged: the guest was made consistent
     """
 
-    def __init__(self, target: guests.Target, token: str,
-                 options: Any) -> None:
+    def __init__(self, target: guests.Target, token: str, options: Any,
+                 before_freeze: Callable[[], None]) -> None:
         self.target = target
         self.shut_off = False
         self.engaged = False
         self._token = token
         self._options = options
+        self._before_freeze = before_freeze
         self._problem = ''
         self._put_back = False
         self._stack = contextlib.ExitStack()
@@ -94,6 +95,7 @@ class GuestWindow:
 
     def _engage(self, guest: guests.Guest) -> None:
         """Make it consistent by the first method that it permits."""
+        guest.before_freeze = self._before_freeze
         problems: list[str] = []
         for name in self._options.methods:
             method = methods.installed()[name](guest, self._token,
@@ -131,17 +133,19 @@ class GuestWindow:
                 CRASH, f'the release was not confirmed: {error}')
 
 
-def abandon(target: guests.Target, token: str, options: Any) -> None:
+def abandon(target: guests.Target, token: str, frozen: bool,
+            options: Any) -> None:
     """Put one guest back that a process which is gone left changed.
 
-    While frozen an agent permits nothing but a thaw, so that comes first:
-    the record says that the freeze, if there is one, is ours.
+    While frozen an agent permits nothing but a thaw, so that comes first.
 
+    :param frozen: the record says that the window may have frozen it; else
+        a freeze is somebody else's, and is left alone
     :raises WriteThroughError: it could not be reached or put back
     """
     with (_locked(target.instance, options.lock_timeout),
           guests.reach(target, options.agent_timeout) as guest):
-        if guest.agent.frozen():
+        if frozen and guest.agent.frozen():
             guest.agent.thaw()
         for method in methods.installed().values():
             left = method(guest, token, options)

@@ -29,11 +29,13 @@ from oslo_serialization import jsonutils
 from cinder_wt_backup import evidence
 
 OPEN = 'wt:open'            # the host whose window is open, else empty
-WINDOW = 'wt:window'        # of which backup, its token and deadline
+WINDOW = 'wt:window'        # of which backup, its token, deadline, process
+FROZEN = 'wt:frozen'        # the token of a window that may have frozen
 VERDICT = 'wt:verdict'      # what the last window came to, for which backup
 # Of what it came to, the texts: each may fill a value of 255 characters.
 TEXTS = tuple(evidence.PREFIX + key for key in ('reason', 'filesystems'))
 EXEMPT = 'exempt'
+_CLOSED = {OPEN: '', WINDOW: '', FROZEN: ''}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +43,15 @@ class Entry:
     """An open window as recorded.
 
     :ivar until: when its lease has surely ended, seconds of the epoch
+    :ivar process: which process of its host has it; empty: none any more
+    :ivar frozen: whether it may have frozen a guest
     """
 
     backup: str
     token: str
     until: float
+    process: str = ''
+    frozen: bool = False
 
     @property
     def lapsed(self) -> bool:
@@ -58,16 +64,20 @@ def opened(context: Any, volume: str, host: str, entry: Entry) -> None:
     The last window's verdict goes: who finds one may stop waiting.
     """
     _write(context, volume, {
-        VERDICT: '', OPEN: host,
-        WINDOW: jsonutils.dumps(dataclasses.asdict(entry))})
+        VERDICT: '', FROZEN: '', OPEN: host, WINDOW: _window(entry)})
+
+
+def frozen(context: Any, volume: str, token: str) -> None:
+    """Record that a window is about to freeze a guest."""
+    _write(context, volume, {FROZEN: token})
 
 
 def closed(context: Any, volume: str, backup: str,
-           proof: evidence.Evidence | None, keep: bool) -> None:
+           proof: evidence.Evidence | None, keep: Entry | None) -> None:
     """Record what a window came to, and that it is closed.
 
     :param proof: None: the backup is exempt, it carries no evidence
-    :param keep: it counts as open still, for somebody to put a guest back
+    :param keep: this counts as open still, for somebody to put a guest back
     """
     metadata = proof.as_metadata() if proof else {}
     texts = {key: metadata.pop(key, '') for key in TEXTS}
@@ -75,13 +85,15 @@ def closed(context: Any, volume: str, backup: str,
         VERDICT: jsonutils.dumps({
             'backup': backup,
             'proof': _stripped(metadata) if proof else EXEMPT}),
-        **texts, **({} if keep else {OPEN: '', WINDOW: ''})})
+        **texts, **({WINDOW: _window(keep, process='')} if keep
+                    else _CLOSED)})
 
 
 def abandoned(context: Any, volume: str, entry: Entry) -> None:
     """Record that a window which a process left open is closed."""
-    if window_of(context, volume) == entry:
-        _write(context, volume, {OPEN: '', WINDOW: ''})
+    found = window_of(context, volume)
+    if found and found.token == entry.token:
+        _write(context, volume, _CLOSED)
 
 
 def verdict(context: Any, volume: str,
@@ -109,9 +121,11 @@ def window_of(context: Any, volume: str) -> Entry | None:
     """Return the window that is open on a volume, if one is."""
     values = _read(context, volume)
     try:
-        return Entry(**jsonutils.loads(values[WINDOW]))
+        entry = Entry(**jsonutils.loads(values[WINDOW]))
     except (ValueError, KeyError, TypeError):
         return None
+    return dataclasses.replace(entry,
+                               frozen=values.get(FROZEN) == entry.token)
 
 
 def left_open(context: Any, host: str) -> Iterator[tuple[Any, Entry]]:
@@ -125,6 +139,10 @@ def left_open(context: Any, host: str) -> Iterator[tuple[Any, Entry]]:
         entry = window_of(context, volume.id)
         if entry and _read(context, volume.id).get(OPEN) == host:
             yield volume, entry
+
+
+def _window(entry: Entry, **changes: str) -> str:
+    return str(jsonutils.dumps(dataclasses.asdict(entry) | changes))
 
 
 def _read(context: Any, volume: str) -> dict[str, str]:

@@ -23,6 +23,7 @@ import inspect
 from typing import Any
 
 from cinder.backup import manager as cinder_manager
+from cinder import context as cinder_context
 from cinder import exception
 from cinder import objects
 from cinder.objects import fields
@@ -43,6 +44,8 @@ ASSUMPTIONS = (
     (cinder_manager.BackupManager, 'continue_backup',
      ('self', 'context', 'backup', 'backup_device')),
     (cinder_manager.BackupManager, '_is_our_backup', ('self', 'backup')),
+    (cinder_manager.BackupManager, 'run_periodic_tasks',
+     ('self', 'context', 'raise_on_error')),
     (volume_rpcapi.VolumeAPI, 'get_backup_device',
      ('self', 'ctxt', 'backup', 'volume')),
 )
@@ -119,8 +122,17 @@ def install(driver: type, own: str, wrapped: str,
         # Here and not in __init__, which is running when we are imported.
         _identify(self)
         # Before Cinder's own clean-up, which deletes what we would look for.
-        backups.recover(self.host)
+        backups.recover(cinder_context.get_admin_context(), self.host)
         return original(self, **kwargs)
+
+    def run_periodic_tasks(original: Callable[..., Any], self: Any,
+                           context: Any, raise_on_error: bool = False
+                           ) -> Any:
+        # Every periodic_interval: what other processes and hosts left.
+        try:
+            return original(self, context, raise_on_error=raise_on_error)
+        finally:
+            backups.recover(context, self.host)
 
     def _identify(self: Any) -> None:
         if self.driver_name == own:
@@ -155,7 +167,8 @@ def install(driver: type, own: str, wrapped: str,
                           'deadline.', backup.id)
         return original(self, context, backup, backup_device)
 
-    for step in (init_host, _is_our_backup, _start_backup, continue_backup):
+    for step in (init_host, _is_our_backup, _start_backup, continue_backup,
+                 run_periodic_tasks):
         around(step.__name__, step)
 
 

@@ -39,15 +39,20 @@ class Window:
 
     Opened, waited for and closed by one thread.
 
+    :param before_freeze: is told the token before a guest is frozen
     :ivar token: its name, in the guests and on record
     :ivar passed: to be set when the point in time has passed
     """
 
-    def __init__(self, targets: Sequence[guests.Target], options: Any) -> None:
+    def __init__(self, targets: Sequence[guests.Target], options: Any,
+                 before_freeze: Callable[[str], None] = lambda token: None,
+                 ) -> None:
         self.token = uuid.uuid4().hex
         self._options = options
-        self._guests = [guest_window.GuestWindow(target, self.token, options)
-                        for target in targets]
+        self._guests = [
+            guest_window.GuestWindow(target, self.token, options,
+                                     lambda: before_freeze(self.token))
+            for target in targets]
         self._covered = 'the snapshot was not seen to be finished'
         self._opened = 0.0
         self._given_up = ''
@@ -134,18 +139,19 @@ class Window:
         return proof
 
 
-def abandon(targets: Sequence[guests.Target], token: str,
+def abandon(targets: Sequence[guests.Target], token: str, frozen: bool,
             options: Any) -> None:
     """Put back what a process that is gone left open, in every guest.
 
     :param token: of that process's window
+    :param frozen: whether it may have frozen a guest
     :raises WriteThroughError: a guest could not be reached or put back; its
         lease has to see to it
     """
     problems = []
     for target in targets:
         try:
-            guest_window.abandon(target, token, options)
+            guest_window.abandon(target, token, frozen, options)
         except exceptions.DomainNotRunning as error:
             # Shut off, it forgot everything; paused, it forgot nothing.
             if not error.shut_off:

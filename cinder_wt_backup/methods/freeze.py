@@ -59,6 +59,7 @@ class Frozen:
             raise exceptions.AgentError(
                 f'instance {self._guest.instance} is frozen by somebody '
                 f'else: thaw it, or wait for who did it')
+        self._guest.before_freeze()
         self._began = time.monotonic()
         self._thaw_is_due = True
         try:

@@ -15,15 +15,15 @@ import time
 from typing import Any
 
 from cinder import objects
-import ddt
 import fixtures
 from oslo_db import exception as db_exception
+import tenacity
 
 from cinder_wt_backup import backups
 from cinder_wt_backup import evidence
 from cinder_wt_backup import record
+from cinder_wt_backup import recovery
 from tests.unit import base
-from tests.unit.fixtures import libvirt as hosts
 
 Level = evidence.Level
 
@@ -104,6 +104,49 @@ class WindowTest(BackupsTestCase):
         proof = self.make(volume, backup)
         self.assertEqual(Level.CRASH, proof.level)
         self.assertIn('unexpected error', proof.reason)
+
+    def test_a_database_that_comes_back_has_the_verdict(self) -> None:
+        self.useFixture(fixtures.MonkeyPatch(
+            'cinder_wt_backup.backups._stubbornly.wait',
+            tenacity.wait_none()))
+        volume, backup = self.requested()
+        update, gone = objects.Volume.admin_metadata_update, [1, 1, 1]
+
+        def fail_first(*args: Any) -> None:
+            if gone:
+                gone.pop()
+                raise db_exception.DBConnectionError()
+            update(*args)
+        with fixtures.MonkeyPatch(
+                'cinder.objects.Volume.admin_metadata_update', fail_first):
+            proof = self.make(volume, backup)
+        self.assertEqual(Level.WRITE_THROUGH, proof.level)
+
+    def test_a_freeze_is_on_record_before_it(self) -> None:
+        process = self.another(barrier='freeze')
+        volume, backup = self.requested()
+        found = []
+        freeze = self.domain.agent.guest_fsfreeze_freeze_list
+        self.domain.agent.answers['guest-fsfreeze-freeze-list'] = (
+            lambda **points: found.append(
+                record.window_of(self.context, volume.id).frozen)
+            or freeze(**points))
+        self.assertEqual(Level.FILESYSTEM,
+                         self.make(volume, backup, process).level)
+        self.assertEqual([True], found)
+
+    def test_a_freeze_that_cannot_be_on_record_is_not_made(self) -> None:
+        process = self.another(barrier='freeze')
+        volume, backup = self.requested()
+
+        def fail(*_args: Any) -> None:
+            raise db_exception.DBError()
+        with fixtures.MonkeyPatch('cinder_wt_backup.record.frozen', fail):
+            proof = self.make(volume, backup, process)
+        self.assertEqual(Level.WRITE_THROUGH, proof.level)
+        self.assertIn('could not be put on record', proof.reason)
+        self.assertNotIn('guest-fsfreeze-freeze-list',
+                         self.domain.agent.commands)
 
     def test_the_bodys_error_comes_out_and_the_guest_is_let_go(self) -> None:
         volume, backup = self.requested()
@@ -196,16 +239,24 @@ class OtherProcessTest(BackupsTestCase):
         self.assertEqual(Level.CRASH, self.other.proof(
             self.context, self.made).level)
 
-    def test_a_process_that_is_gone_is_waited_for_until_the_lease(self
-                                                                  ) -> None:
+    def left_by(self, process: str, seconds: float = 600) -> None:
+        """Have a process that is not this one leave its window open."""
+        self.guardian.holder = base.TOKEN
         record.opened(self.context, self.volume_.id, 'testhost', record.Entry(
-            self.made.id, base.TOKEN, time.time() + 0.2))
-        log = self.useFixture(fixtures.FakeLogger())
+            self.made.id, base.TOKEN, time.time() + seconds, process))
+
+    def test_the_window_of_one_that_is_gone_is_taken_over(self) -> None:
+        self.left_by('1/1')
         self.passed()
-        self.assertIn('a process of testhost that is gone', log.output)
+        self.assertIsNone(self.guardian.holder)
         proof = self.other.proof(self.context, self.made)
         self.assertEqual(Level.CRASH, proof.level)
         self.assertIn('the process that had it is gone', proof.reason)
+
+    def test_one_that_hangs_is_waited_for_until_the_lease(self) -> None:
+        self.left_by(recovery.this_process(), 0.2)
+        self.passed()
+        self.assertIsNone(self.guardian.holder)
 
     def test_another_backups_window_is_not_waited_for(self) -> None:
         record.opened(self.context, self.volume_.id, 'testhost', record.Entry(
@@ -214,70 +265,3 @@ class OtherProcessTest(BackupsTestCase):
 
     def test_nothing_may_be_open(self) -> None:
         self.passed()
-
-
-@ddt.ddt
-class RecoverTest(BackupsTestCase):
-
-    def left_open(self, token: str = base.TOKEN) -> tuple[Any, hosts.Domain]:
-        volume = self.attached()
-        self.guardian.holder = token
-        record.opened(self.context, volume.id, 'testhost', record.Entry(
-            'a-backup', token, time.time() + 600))
-        return volume, self.domain
-
-    def recover(self) -> str:
-        log = self.useFixture(fixtures.FakeLogger())
-        self.process.recover('testhost')
-        return log.output
-
-    def open_windows(self) -> list[str]:
-        return [volume.id for volume, _entry
-                in record.left_open(self.context, 'testhost')]
-
-    def test_every_window_of_this_host_is_released(self) -> None:
-        left = [self.left_open() for _ in range(2)]
-        self.recover()
-        for _volume, domain in left:
-            self.assertIsNone(domain.agent.guardian.holder)
-        self.assertEqual([], self.open_windows())
-
-    def test_a_frozen_guest_is_thawed(self) -> None:
-        self.left_open()
-        self.domain.agent.frozen = ['/mnt']
-        self.recover()
-        self.assertEqual([], self.domain.agent.frozen)
-
-    def test_another_hosts_window_is_left_alone(self) -> None:
-        self.left_open()
-        self.process.recover('other')
-        self.assertEqual(base.TOKEN, self.guardian.holder)
-
-    def test_it_is_released_also_when_all_is_switched_off(self) -> None:
-        self.left_open()
-        self.process = self.another(methods=[])
-        self.recover()
-        self.assertIsNone(self.guardian.holder)
-
-    @ddt.data(lambda domain: setattr(domain, 'channel', ''),
-              lambda domain: setattr(domain, 'disks', ['<disk']),
-              lambda domain: domain.agent.answers.update(
-                  {'guest-fsfreeze-status': lambda: 1 / 0}))
-    def test_one_that_cannot_be_is_told_and_kept(self, spoil: Any) -> None:
-        volume, domain = self.left_open()
-        spoil(domain)
-        _volume, other = self.left_open()
-        self.assertIn('could not be released', self.recover())
-        self.assertIsNone(other.agent.guardian.holder)
-        self.assertEqual([volume.id], self.open_windows())
-
-    def test_a_volume_that_was_detached_is_kept_until_the_lease(self) -> None:
-        volume, _domain = self.left_open()
-        for attachment in volume.volume_attachment:
-            attachment.destroy()
-        self.recover()
-        self.assertEqual([volume.id], self.open_windows())
-        record.opened(self.context, volume.id, 'testhost', record.Entry(
-            'a-backup', base.TOKEN, time.time() - 1))
-        self.recover()
-        self.assertEqual([], self.open_windows())

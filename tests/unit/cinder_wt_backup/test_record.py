@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import dataclasses
 import time
 from typing import Any
 
@@ -34,14 +35,16 @@ class RecordTest(base.CinderTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.id = self.volume().id
-        self.entry = record.Entry(BACKUP, 'f' * 32, time.time() + 9)
+        self.entry = record.Entry(BACKUP, 'f' * 32, time.time() + 9,
+                                  '4194304/18446744073709551615')
 
     def open(self, host: str = 'testhost') -> None:
         record.opened(self.context, self.id, host, self.entry)
 
     def close(self, proof: evidence.Evidence | None,
               keep: bool = False) -> None:
-        record.closed(self.context, self.id, BACKUP, proof, keep)
+        record.closed(self.context, self.id, BACKUP, proof,
+                      self.entry if keep else None)
 
     def verdict(self, backup: str = BACKUP) -> Any:
         return record.verdict(self.context, self.id, backup)
@@ -66,8 +69,18 @@ class RecordTest(base.CinderTestCase):
     def test_a_window_whose_guest_was_not_put_back_is(self) -> None:
         self.open()
         self.close(evidence.Evidence(Level.CRASH), keep=True)
-        self.assertEqual([(self.id, self.entry)], self.left_open())
+        nobodys = dataclasses.replace(self.entry, process='')
+        self.assertEqual([(self.id, nobodys)], self.left_open())
         self.assertEqual(Level.CRASH, self.verdict().level)
+
+    def test_a_freeze_is_of_its_window_only(self) -> None:
+        self.open()
+        record.frozen(self.context, self.id, 'another')
+        self.assertFalse(record.window_of(self.context, self.id).frozen)
+        record.frozen(self.context, self.id, self.entry.token)
+        self.assertTrue(record.window_of(self.context, self.id).frozen)
+        self.open()
+        self.assertFalse(record.window_of(self.context, self.id).frozen)
 
     def test_an_abandoned_window_is_closed(self) -> None:
         self.open()

@@ -171,7 +171,7 @@ class SeveralGuestsTest(base.WindowTestCase):
         self.assertIsNone(self.other.agent.guardian.holder)
 
     def abandon(self) -> None:
-        windows.abandon(self.targets, base.TOKEN, base.options())
+        windows.abandon(self.targets, base.TOKEN, False, base.options())
 
     def test_left_open_all_are_put_back(self) -> None:
         for domain in (self.domain, self.other):
@@ -191,21 +191,29 @@ class SeveralGuestsTest(base.WindowTestCase):
 
 class AbandonTest(base.WindowTestCase):
 
-    def abandon(self, **values: Any) -> None:
-        windows.abandon([self.target()], base.TOKEN, base.options(**values))
+    def abandon(self, frozen: bool = False, **values: Any) -> None:
+        windows.abandon([self.target()], base.TOKEN, frozen,
+                        base.options(**values))
 
     def test_a_frozen_guest_is_thawed_before_all(self) -> None:
         self.domain.agent.frozen = ['/mnt']
         self.guardian.holder = base.TOKEN
-        self.abandon()
+        self.abandon(frozen=True)
         self.assertEqual([], self.domain.agent.frozen)
         self.assertIsNone(self.guardian.holder)
 
     def test_also_where_guest_exec_is_blocked(self) -> None:
         self.domain.agent.blocked = {fake.EXEC, fake.STATUS}
         self.domain.agent.frozen = ['/mnt']
-        self.abandon()
+        self.abandon(frozen=True)
         self.assertEqual([], self.domain.agent.frozen)
+
+    def test_somebody_elses_freeze_is_left_alone_and_told(self) -> None:
+        self.domain.agent.frozen = ['/mnt']
+        self.guardian.holder = base.TOKEN
+        error = self.assertRaises(exceptions.WriteThroughError, self.abandon)
+        self.assertIn('frozen by somebody else', str(error))
+        self.assertEqual(['/mnt'], self.domain.agent.frozen)
 
     def test_also_after_the_methods_were_switched_off(self) -> None:
         self.guardian.holder = base.TOKEN
