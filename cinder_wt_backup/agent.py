@@ -38,9 +38,12 @@ FREEZE = 'guest-fsfreeze-freeze-list'
 FREEZE_STATUS = 'guest-fsfreeze-status'
 THAW = 'guest-fsfreeze-thaw'
 
-# Characters of one answer, mount points of one fsinfo, filesystems of a count.
+# Characters of one answer, mount points of one fsinfo, characters of one (a
+# Linux path has no more), and any number: process ids, statuses, counts.
 MAX_ANSWER = 1 << 20
 MAX_MOUNTS = 4096
+MAX_POINT = 4096
+MAX_NUMBER = (1 << 32) - 1
 # What a filesystem's type may look like to be put on record.
 KIND = re.compile(r'[A-Za-z0-9_.+-]{1,32}')
 # A program's end is only seen by asking: after FIRST_POLL seconds, then again
@@ -98,8 +101,9 @@ class Agent:
         info = _of(dict, self._command('guest-info'))
         commands = _of(list, info.get('supported_commands'))[:MAX_MOUNTS]
         return frozenset(
-            str(command.get('name')) for command in commands
-            if isinstance(command, dict) and command.get('enabled') is True)
+            command['name'] for command in commands
+            if isinstance(command, dict) and command.get('enabled') is True
+            and isinstance(command.get('name'), str))
 
     def run(self, argv: Sequence[str], stdin: bytes,
             timeout: float) -> Exit:
@@ -109,7 +113,7 @@ class Agent:
         :param timeout: seconds until it must have ended
         :raises AgentError: it did not end in time, or ended by a signal
         """
-        pid = _of(int, _of(dict, self._command(
+        pid = _number(_of(dict, self._command(
             EXEC, path=argv[0], arg=list(argv[1:]),
             **{'input-data': base64.b64encode(stdin).decode(),
                'capture-output': True})).get('pid'))
@@ -126,7 +130,7 @@ class Agent:
             raise exceptions.AgentError(
                 f'a program in instance {self.instance} did not end within '
                 f'{timeout:.0f} s') from error
-        return Exit(_of(int, status.get('exitcode')),
+        return Exit(_number(status.get('exitcode')),
                     _text(status.get('out-data', '')))
 
     def mounts(self) -> list[Mount]:
@@ -146,14 +150,14 @@ class Agent:
         QAPI's guest-fsfreeze-freeze-list. After any error the freeze may
         still happen: thaw.
         """
-        return _of(int, self._command(FREEZE, mountpoints=list(mountpoints)))
+        return _number(self._command(FREEZE, mountpoints=list(mountpoints)))
 
     def thaw(self) -> int:
         """Thaw all that is frozen in the guest; return how many that were.
 
         QAPI's guest-fsfreeze-thaw: 0 when somebody thawed before.
         """
-        return _of(int, self._command(THAW))
+        return _number(self._command(THAW))
 
     def _exec_status(self, pid: int) -> dict[str, Any]:
         return _of(dict, self._command(EXEC_STATUS, pid=pid))
@@ -185,6 +189,13 @@ def _of(kind: type[_Kind], value: Any) -> _Kind:
     return value
 
 
+def _number(value: Any) -> int:
+    number = _of(int, value)
+    if not 0 <= number <= MAX_NUMBER:
+        raise _nonsense('a number that is none of an agent')
+    return number
+
+
 def _nonsense(what: str) -> exceptions.AgentError:
     return exceptions.AgentError(f'the guest agent answered {what}')
 
@@ -199,9 +210,12 @@ def _text(encoded: Any) -> str:
 def _mount(entry: dict[str, Any]) -> Mount:
     disks = [_of(dict, disk) for disk in _of(list, entry.get('disk', []))]
     kind = _of(str, entry.get('type'))
+    point = _of(str, entry.get('mountpoint'))
+    if len(point) > MAX_POINT:
+        raise _nonsense(f'a mount point of {len(point)} characters')
     return Mount(
         name=_of(str, entry.get('name')),
-        mountpoint=_of(str, entry.get('mountpoint')),
+        mountpoint=point,
         kind=kind if KIND.fullmatch(kind) else 'other',
         serials=frozenset(disk['serial'] for disk in disks
                           if isinstance(disk.get('serial'), str)),

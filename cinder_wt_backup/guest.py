@@ -16,7 +16,6 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
-import functools
 
 from cinder_wt_backup import agent
 from cinder_wt_backup import exceptions
@@ -52,11 +51,16 @@ class Guest:
         self.instance = target.instance
         self.disk = disk
         self.agent = guest_agent
+        self._known: frozenset[str] | None = None
         self.before_freeze: Callable[[], None] = lambda: None
 
-    @functools.cached_property
+    @property
     def _permitted(self) -> frozenset[str]:
-        return self.agent.permitted()
+        # No functools.cached_property: before Python 3.12 all guests share
+        # its lock, and would wait for one whose agent is silent.
+        if self._known is None:
+            self._known = self.agent.permitted()
+        return self._known
 
     def require(self, *commands: str) -> None:
         """See that the agent carries these out.

@@ -54,6 +54,8 @@ LOST = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_RPC,
         libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN,
         libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCELLED,
         libvirt.VIR_ERR_ACCESS_DENIED, libvirt.VIR_ERR_OPERATION_DENIED)
+# Characters of an error's text: an agent's own errors come in it.
+MAX_ERROR = 500
 
 _loop_lock = threading.Lock()
 _loop_started = False
@@ -159,11 +161,23 @@ class Hypervisor:
                 f'libvirt at {self.uri} did not answer within {timeout} s: '
                 f'look at libvirtd there') from error
         except libvirt.libvirtError as error:
-            if error.get_error_code() not in LOST:
+            if not self._is_lost(error):
                 raise
             raise exceptions.HostUnreachable(
                 f'libvirt at {self.uri}: {error}; check libvirt_uri, '
                 f'libvirt_hosts and the credentials') from error
+
+    def _is_lost(self, error: 'libvirt.libvirtError') -> bool:
+        """Whether it is the host's fault, rather than the guest's.
+
+        What the qemu driver says is about the guest; and an answer that is
+        larger than libvirt's messages leaves the connection alive.
+        """
+        code = error.get_error_code()
+        if code == libvirt.VIR_ERR_RPC and self._connection is not None:
+            return not self._connection.isAlive()
+        return (code in LOST
+                and error.get_error_domain() != libvirt.VIR_FROM_QEMU)
 
     def _try_port(self) -> None:
         url = urllib.parse.urlsplit(self.uri)
@@ -249,24 +263,29 @@ class Domain:
                 command, timeout, 0))
         except libvirt.libvirtError as error:
             raise self._agent_error(error) from error
+        except (SystemError, UnicodeError) as error:
+            # libvirt's bindings pass on nothing but UTF-8.
+            raise exceptions.AgentError(
+                f'the guest agent of instance {self.instance} answered '
+                f'something else than text') from error
 
     def _agent_error(self, error: 'libvirt.libvirtError'
                      ) -> exceptions.WriteThroughError:
-        code = error.get_error_code()
+        code, text = error.get_error_code(), _plain(error)
         if code in (libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
                     libvirt.VIR_ERR_AGENT_UNSYNCED,
                     libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
                     getattr(libvirt, 'VIR_ERR_AGENT_COMMAND_TIMEOUT', None)):
             return exceptions.AgentUnavailable(
                 f'the guest agent of instance {self.instance} does not '
-                f'answer ({error}): see to qemu-guest-agent in it')
+                f'answer ({text}): see to qemu-guest-agent in it')
         if code in (libvirt.VIR_ERR_OPERATION_INVALID,
                     libvirt.VIR_ERR_NO_DOMAIN):
             return exceptions.DomainNotRunning(
-                f'instance {self.instance} stopped running: {error}',
+                f'instance {self.instance} stopped running: {text}',
                 shut_off=False)
         return exceptions.AgentError(
-            f'the guest agent of instance {self.instance}: {error}')
+            f'the guest agent of instance {self.instance}: {text}')
 
     def _projects(self) -> list[str | None]:
         return [project.get('uuid') for project in self._xml.iterfind(
@@ -284,6 +303,12 @@ class Domain:
         return Disk(target=str(target.get('dev')
                                if target is not None else ''),
                     address=_pci_address(disk), source=name)
+
+
+def _plain(error: Exception) -> str:
+    """Return an error's text on one line, whatever a guest put into it."""
+    return ''.join(character if character.isprintable() else '?'
+                   for character in str(error)[:MAX_ERROR])
 
 
 def _pci_address(disk: ElementTree.Element) -> str | None:

@@ -36,7 +36,8 @@ LINE = re.compile(
     r'|dirty (?P<dirty>\d{1,15})'
     r'|stuck (?P<stuck>\d{1,6}:\d{1,8})'
     r'|fs (?P<number>\d{1,6}:\d{1,8}) (?P<kind>[A-Za-z0-9_.+-]{1,32}) '
-    r'(?P<state>rw|ro|sync|nobarrier) (?P<point>/[^ ]{0,4096})')
+    r'(?P<state>rw|ro|sync|nobarrier) (?P<point>/[^ ]{0,4096})',
+    re.ASCII)       # for \d; a mount point may be of any characters
 ESCAPE = re.compile(r'\\([0-3][0-7]{2})')
 
 

@@ -173,9 +173,9 @@ class DiskTest(base.GuestTestCase):
 @ddt.ddt
 class AgentCommandTest(base.GuestTestCase):
 
-    def fail(self, code: int) -> None:
+    def fail(self, code: int, domain: int = 0, text: str = 'no luck') -> None:
         def answer() -> None:
-            raise hosts.error(code, 'no luck')
+            raise hosts.error(code, text, domain)
         self.domain.agent.answers['guest-ping'] = answer
 
     def ping(self) -> str:
@@ -188,12 +188,44 @@ class AgentCommandTest(base.GuestTestCase):
         (libvirt.VIR_ERR_OPERATION_INVALID, exceptions.DomainNotRunning),
         (libvirt.VIR_ERR_NO_DOMAIN, exceptions.DomainNotRunning),
         (libvirt.VIR_ERR_INTERNAL_ERROR, exceptions.AgentError),
-        (libvirt.VIR_ERR_RPC, exceptions.HostUnreachable))
+        (libvirt.VIR_ERR_NO_CONNECT, exceptions.HostUnreachable))
     @ddt.unpack
     def test_libvirts_errors_become_ours(self, code: int, kind: type) -> None:
         self.fail(code)
         error = self.assertRaises(exceptions.WriteThroughError, self.ping)
         self.assertIs(kind, type(error))
+
+    @ddt.data((libvirt.VIR_ERR_RPC, libvirt.VIR_FROM_RPC),
+              (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_FROM_QEMU))
+    @ddt.unpack
+    def test_an_answer_too_large_for_libvirt_is_the_agents_fault(
+            self, code: int, domain: int) -> None:
+        self.fail(code, domain)
+        error = self.assertRaises(exceptions.WriteThroughError, self.ping)
+        self.assertIs(exceptions.AgentError, type(error))
+
+    def test_a_connection_lost_meanwhile_is_the_hosts_fault(self) -> None:
+        def answer() -> None:
+            self.libvirt.domains.clear()
+            raise hosts.error(libvirt.VIR_ERR_RPC, 'socket is closed')
+        self.domain.agent.answers['guest-ping'] = answer
+        self.assertRaises(exceptions.HostUnreachable, self.ping)
+
+    @ddt.data(SystemError('returned a result with an exception set'),
+              UnicodeDecodeError('utf-8', b'\xff', 0, 1, 'invalid'))
+    def test_what_is_not_utf_8_is_the_agents_fault(self, error: Exception
+                                                   ) -> None:
+        def answer() -> None:
+            raise error
+        self.domain.agent.answers['guest-ping'] = answer
+        self.assertRaises(exceptions.AgentError, self.ping)
+
+    def test_an_agents_error_is_one_line_of_a_log(self) -> None:
+        self.fail(libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_FROM_QEMU,
+                  'a\n\x1b[2Jb' + 'x' * 9999)
+        error = self.assertRaises(exceptions.AgentError, self.ping)
+        self.assertIn('a??[2Jb', str(error))
+        self.assertLess(len(str(error)), 700)
 
     def test_a_guest_that_stopped_meanwhile_is_not_exempt(self) -> None:
         self.fail(libvirt.VIR_ERR_OPERATION_INVALID)
