@@ -19,9 +19,11 @@ is checked again in its own XML (:meth:`hypervisor.Domain.disk`).
 """
 
 from collections.abc import Iterable
+import functools
 from typing import Any
 
 from cinder.compute import nova
+from cinder import objects
 from oslo_log import log as logging
 
 from cinder_wt_backup import conf
@@ -53,9 +55,10 @@ def locate(context: Any, volume: Any, options: Any) -> list[guest.Target]:
     return [
         guest.Target(
             volume=volume.id, project=volume.project_id, instance=instance,
-            uris=tuple(options.libvirt_uri.format(host=address) for address
-                       in _addresses(context, instance, rows, options)),
-            source=_source(rows))
+            uris=_uris(context, instance, rows, options),
+            source=_source(rows),
+            elsewhere=functools.partial(
+                _uris_now, context, volume.id, instance, options))
         for instance, rows in instances.items()]
 
 
@@ -68,6 +71,21 @@ def driver_type(volume: Any) -> str | None:
     kinds = {(attachment.connection_info or {}).get('driver_volume_type')
              for attachment in volume.volume_attachment}
     return kinds.pop() if len(kinds) == 1 else None
+
+
+def _uris_now(context: Any, volume_id: str, instance: str,
+              options: Any) -> tuple[str, ...]:
+    """Return the URIs by the attachments of today."""
+    rows = objects.VolumeAttachmentList.get_all_by_volume_id(context,
+                                                             volume_id)
+    return _uris(context, instance, [
+        row for row in rows if row.instance_uuid == instance], options)
+
+
+def _uris(context: Any, instance: str, rows: Iterable[Any],
+          options: Any) -> tuple[str, ...]:
+    return tuple(options.libvirt_uri.format(host=address) for address
+                 in _addresses(context, instance, rows, options))
 
 
 def _addresses(context: Any, instance: str, attachments: Iterable[Any],

@@ -29,6 +29,8 @@ class Target:
     :ivar uris: libvirt's URIs of the hosts that may run it: more than one
         during a live migration
     :ivar source: the network source that Cinder gave out for the volume
+    :ivar elsewhere: returns the URIs of today, to be asked when none of
+        ``uris`` has it: it may have been migrated since
     """
 
     volume: str
@@ -36,6 +38,8 @@ class Target:
     instance: str
     uris: tuple[str, ...]
     source: str | None = None
+    elsewhere: Callable[[], tuple[str, ...]] = dataclasses.field(
+        default=tuple, compare=False, repr=False)
 
 
 class Guest:
@@ -53,6 +57,11 @@ class Guest:
         self.agent = guest_agent
         self._known: frozenset[str] | None = None
         self.before_freeze: Callable[[], None] = lambda: None
+
+    def move(self, found: 'Guest') -> None:
+        """Go on with it where it was found now: it was migrated."""
+        found.agent.round_trips += self.agent.round_trips
+        self.disk, self.agent = found.disk, found.agent
 
     @property
     def _permitted(self) -> frozenset[str]:
@@ -114,13 +123,33 @@ def reach(target: Target, timeout: int) -> Iterator[Guest]:
 
 def _find(stack: contextlib.ExitStack, target: Target,
           timeout: int) -> hypervisor.Domain:
-    error: exceptions.WriteThroughError = exceptions.HostUnreachable(
-        f'the host of instance {target.instance} is not known: list it in '
-        f'libvirt_hosts, or set [nova] credentials')
-    for uri in target.uris:
+    errors: list[exceptions.Unreachable] = []
+    for uri in _uris(target):
         try:
             host = stack.enter_context(hypervisor.Hypervisor(uri, timeout))
             return host.domain(target.instance)
-        except exceptions.Unreachable as failure:
-            error = failure
-    raise error
+        except exceptions.Unreachable as error:
+            errors.append(error)
+    if not errors:
+        raise exceptions.HostUnreachable(
+            f'the host of instance {target.instance} is not known: list it '
+            f'in libvirt_hosts, or set [nova] credentials')
+    raise min(errors, key=_doubt)
+
+
+def _uris(target: Target) -> Iterator[str]:
+    yield from target.uris
+    yield from (uri for uri in target.elsewhere() if uri not in target.uris)
+
+
+def _doubt(error: exceptions.Unreachable) -> int:
+    """Return in which order the hosts' answers count, when none has it.
+
+    It may run at a host that does not answer, whatever the others say; where
+    it came from by a migration it may stay defined, shut off.
+    """
+    if isinstance(error, exceptions.HostUnreachable):
+        return 0
+    if isinstance(error, exceptions.DomainNotRunning):
+        return 2 if error.shut_off else 1
+    return 3

@@ -35,6 +35,9 @@ CRASH = evidence.Level.CRASH
 LOCK = 'wt-backup-%s'
 # How often a guest that is busy with another window is asked again, seconds.
 BUSY_POLL = 2
+# How often one that does not answer is looked for again, seconds: there is a
+# moment of a live migration in which it runs at neither host.
+RELEASE_POLL = 1
 
 
 class GuestWindow:
@@ -116,21 +119,48 @@ class GuestWindow:
         if self._method is None:
             return evidence.Evidence(CRASH, self._problem)
         try:
-            proof = _patiently_released(self._method)
-            self._put_back = True
-            return proof
+            proof = self._patiently_released(self._method)
         except exceptions.GuardianLapsed as error:
-            self._put_back = True
-            return evidence.Evidence(evidence.Level.FLUSHED, str(error))
+            proof = evidence.Evidence(evidence.Level.FLUSHED, str(error))
         except Exception as error:
-            if self.engaged:
-                LOG.error(
-                    'Instance %(instance)s could not be put back: %(error)s. '
-                    'Its lease does so within %(lease)s s.',
-                    {'instance': self.target.instance, 'error': error,
-                     'lease': self._options.lease})
-            return evidence.Evidence(
-                CRASH, f'the release was not confirmed: {error}')
+            if not _is_shut_off(error):
+                return self._not_put_back(error)
+            # What was changed there is gone, what was flushed is not.
+            proof = evidence.Evidence(
+                evidence.Level.FLUSHED, f'instance {self.target.instance} was '
+                f'shut off while its window was open')
+        self._put_back = True
+        return proof
+
+    def _patiently_released(self, method: base.Method) -> evidence.Evidence:
+        """Release; if the guest does not answer, where it is by now."""
+        try:
+            return method.release()
+        except (exceptions.Unreachable, exceptions.AgentError) as error:
+            LOG.info('Instance %(instance)s is looked for again: %(error)s',
+                     {'instance': self.target.instance, 'error': error})
+        proof: evidence.Evidence = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_be_found),
+            wait=tenacity.wait_fixed(RELEASE_POLL), reraise=True,
+            stop=tenacity.stop_after_delay(self._options.agent_timeout),
+            sleep=time.sleep,
+        )(self._released_elsewhere, method)
+        return proof
+
+    def _released_elsewhere(self, method: base.Method) -> evidence.Evidence:
+        method.guest.move(self._stack.enter_context(
+            guests.reach(self.target, self._options.agent_timeout)))
+        return method.release()
+
+    def _not_put_back(self, error: Exception) -> evidence.Evidence:
+        if self.engaged:
+            LOG.error(
+                'Instance %(instance)s could not be put back: %(error)s. '
+                'Its lease does so within %(lease)s s.',
+                {'instance': self.target.instance, 'error': error,
+                 'lease': self._options.lease})
+        return evidence.Evidence(
+            CRASH, f'the release was not confirmed: {error}')
 
 
 def abandon(target: guests.Target, token: str, frozen: bool,
@@ -163,13 +193,15 @@ def _patiently(engage: Callable[[], None], patience: int) -> None:
     )(engage)
 
 
-def _patiently_released(method: base.Method) -> evidence.Evidence:
-    """Release; once more if the agent or the host did not answer."""
-    proof: evidence.Evidence = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(exceptions.Unreachable),
-        stop=tenacity.stop_after_attempt(2), reraise=True,
-    )(method.release)
-    return proof
+def _is_shut_off(error: BaseException) -> bool:
+    return (isinstance(error, exceptions.DomainNotRunning)
+            and error.shut_off)
+
+
+def _may_be_found(error: BaseException) -> bool:
+    """Whether a guest that did not answer may do so in a moment."""
+    return (isinstance(error, exceptions.Unreachable)
+            and not _is_shut_off(error))
 
 
 @contextlib.contextmanager

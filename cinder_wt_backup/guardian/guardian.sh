@@ -27,6 +27,11 @@
 # All that is needed to undo a change is written to $DIR before the change is
 # made. $CLAIM -> $DIR says whose window it is; only its holder changes
 # anything. Needs a POSIX sh, awk, sync; perl or python3 for the flag.
+#
+# What the guest's admin changes meanwhile is left as the admin had it: only
+# the sync flag of a superblock that is still the one it was set on is taken
+# away, and nothing else of it is touched. One thing cannot be seen: a "mount
+# -o remount,sync" of what we made synchronous changes nothing in the kernel.
 
 export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
 umask 077
@@ -91,6 +96,23 @@ find_disk() {                       # VOLUME_ID ADDRESS -> $disk
     [ -n "$disk" ]
 }
 
+# Which superblock that is -> $mark: its folder in sysfs, and that one's inode
+# number, which is another one after an unmount and a mount. (A mount's id is
+# not: the kernel gives out the lowest one that is free.)
+mark_of() {                         # NUMBER TYPE, after look
+    _at=-
+    case $2:$btrfs in
+    btrfs:*' '*' '*) ;;             # of several it is not known which
+    btrfs:*) _at=${btrfs# } ;;
+    *)
+        _name=$(readlink "/sys/dev/block/$1")
+        for _folder in /sys/fs/*/"${_name##*/}"; do
+            [ -z "$_name" ] || [ ! -d "$_folder" ] || _at=$_folder
+        done ;;
+    esac
+    mark=$_at=$(stat -c %i "$_at")
+}
+
 # Block devices that hold the volume's data: $devices, "maj:min name leaf".
 # A leaf has nothing stacked on it: what uses it is a mount, swap or opener.
 add_device() {
@@ -133,6 +155,7 @@ add_btrfs() {                       # all devices of a btrfs that we are in
             case $devices in *" $_name "*) _ours=yes ;; *) _more=yes ;; esac
         done
         [ -n "$_ours" ] || continue
+        btrfs="$btrfs $_fs"
         [ -z "$_more" ] || spans=yes
         for _member in "$_fs"/devices/*; do
             devices="$devices- ${_member##*/} alias
@@ -151,17 +174,19 @@ add_btrfs() {                       # all devices of a btrfs that we are in
 }
 
 # A line for each filesystem: "number type state mount-id mount-point"; state
-# is rw, ro, sync or nobarrier. Those that only another mount namespace has
-# (its first mount has another id) are reached through a process's root.
+# is rw, ro, sync or nobarrier, with a + where there is a sync flag besides.
+# Those that only another mount namespace has (its first mount has another id)
+# are reached through a process's root. $also: what is on a disk that has gone.
 look() {
-    devices='' spans='' held=''
+    devices=$also spans='' held='' btrfs=''
     add_device "/sys/block/$disk"
     add_btrfs
     filesystems=$(devices=$devices awk '
         function state_of(options) {
-            if (options ~ /,ro,/) return "ro"
-            if (options ~ /,(nobarrier|barrier=0),/) return "nobarrier"
-            return options ~ /,sync,/ ? "sync" : "rw"
+            plus = options ~ /,sync,/ ? "+" : ""
+            if (options ~ /,ro,/) return "ro" plus
+            if (options ~ /,(nobarrier|barrier=0),/) return "nobarrier" plus
+            return plus ? "sync" : "rw"
         }
         function scan(file, root,    line, f, n, i, m, k, type, mounts, covered) {
             while ((getline line < file) > 0) {
@@ -237,14 +262,23 @@ in_use_raw() {
 
 # fspick(2) on the very mount that mountinfo named (its id is compared), then
 # FSCONFIG_SET_FLAG and FSCONFIG_CMD_RECONFIGURE: moves that flag and nothing
-# else. Arguments: sync|async, then mount-id and path of each filesystem.
-flag_perl='($flag, @fs) = @ARGV; $key = "$flag\0"; $empty = "\0"; $failed = 0;
+# else. ext4 and btrfs take it for a wish to write when "ro" is not said of
+# what is read-only by now. O_PATH opens what has lost its disk as well.
+# Arguments: sync|async, then mount-id and path of each filesystem.
+flag_perl='($flag, @fs) = @ARGV; ($key, $ro) = ("$flag\0", "ro\0");
+$empty = "\0"; $failed = 0;
 while (($id, $path) = splice(@fs, 0, 2)) {
     $ok = 0;
-    if (sysopen(D, $path, 0) && open(I, "/proc/self/fdinfo/" . fileno(D))) {
-        ($got) = map { /^mnt_id:\s*(\d+)/ ? $1 : () } <I>; close(I);
-        if ($got == $id && ($f = syscall(433, fileno(D), $empty, 9)) >= 0) {
+    $of = $path =~ m{^(/proc/\d+)/root} ? $1 : "/proc/self";
+    if (sysopen(D, $path, 010000000)
+            && open(I, "/proc/self/fdinfo/" . fileno(D))
+            && open(M, "$of/mountinfo")) {
+        ($got) = map { /^mnt_id:\s*(\d+)/ ? $1 : () } <I>;
+        ($is) = map { /^$id .* - \S+ \S+ (ro|rw)/ ? $1 : () } <M>;
+        if ($got == $id && $is
+                && ($f = syscall(433, fileno(D), $empty, 9)) >= 0) {
             $ok = syscall(431, $f, 0, $key, 0, 0) == 0
+                && ($is eq "rw" || syscall(431, $f, 0, $ro, 0, 0) == 0)
                 && syscall(431, $f, 7, 0, 0, 0) == 0;
         } elsif ($! == 38) { exit 38 }
     }
@@ -254,29 +288,37 @@ exit $failed;'
 flag_python='import ctypes, os, re, sys
 flag, fs, failed = sys.argv[1].encode(), sys.argv[2:], 0
 syscall = ctypes.CDLL(None, use_errno=True).syscall
+def shows(file, what):
+    found = re.search(what, open(file, "rb").read(), re.M)
+    return found and found.group(1).decode()
 for mount_id, path in zip(fs[::2], fs[1::2]):
     try:
-        d = os.open(path, os.O_RDONLY)
-        info = open("/proc/self/fdinfo/%d" % d).read()
-        same = re.search(r"mnt_id:\s*(\d+)", info).group(1) == mount_id
+        d = os.open(path, 0o10000000)
+        same = shows("/proc/self/fdinfo/%d" % d, br"^mnt_id:\s*(\d+)")
+        of = re.match("/proc/[0-9]+(?=/root)", path)
+        state = shows((of.group() if of else "/proc/self") + "/mountinfo",
+                      br"^%s .* - \S+ \S+ (ro|rw)" % mount_id.encode())
+        same = state and same == mount_id
         f = syscall(433, d, b"", 9) if same else -1
         if same and f < 0 and ctypes.get_errno() == 38:
             sys.exit(38)
-        if f < 0 or syscall(431, f, 0, flag, None, 0) or syscall(
-                431, f, 7, None, None, 0):
+        if f < 0 or syscall(431, f, 0, flag, None, 0) or (
+                state == "ro" and syscall(431, f, 0, b"ro", None, 0)
+                ) or syscall(431, f, 7, None, None, 0):
             failed = 1
     except EnvironmentError:
         failed = 1
 sys.exit(failed)'
 
-# mount(8), the last resort: not through a read-only or bind mount, which
-# would turn the whole filesystem read-only, and only where it can be told
-# to take the live options instead of fstab's.
+# mount(8), the last resort: not through a bind mount, or one that is read-only
+# when its filesystem is not, which would turn the whole filesystem read-only,
+# and only where it can be told to take the live options instead of fstab's.
 flag_mount() {
     _flag=$1
     shift
     while [ $# -ge 2 ]; do
-        awk -v id="$1" '$1 == id && $4 == "/" && $6 ~ /^rw/ { point = $5 }
+        awk -v id="$1" '$1 == id && $4 == "/" &&
+                        substr($6, 1, 2) == substr($NF, 1, 2) { point = $5 }
                         $5 == point { top = $1 }
                         END { exit top != id }' /proc/self/mountinfo &&
             mount --options-source mtab -o "remount,$_flag" "$2"
@@ -295,17 +337,17 @@ set_flag() {                        # sync|async MOUNT-ID PATH ...
     flag_mount "$@"                 # no interpreter, or no fspick(2)
 }
 
-# Does $filesystems show that filesystem, and in that state?
-shows() { case "
-$filesystems" in *"
-$1 "[!\ ]*" $2 "*) ;; *) return 1 ;; esac; }
-
-flag_all() {                        # sync|async STATE: $flagged in that state
-    _to=$1 _state=$2 flag_status=0
+# sync: what is writable and is not. async: what of $flagged has the flag yet.
+flag_all() {
+    _to=$1 flag_status=0
     set --
     while read -r _number _type _is _id _point; do
-        [ "$_is" = "$_state" ] || continue
-        case $flagged in *" $_number "*) ;; *) continue ;; esac
+        case $_to:$_is in
+        sync:rw) ;;
+        async:sync|async:*+)
+            case $flagged in *" $_number "*) ;; *) continue ;; esac ;;
+        *) continue ;;
+        esac
         unescape "$_point"
         set -- "$@" "$_id" "$path"
     done <<LIST
@@ -317,7 +359,7 @@ LIST
 sync_all() {                        # syncfs of each writable filesystem
     set --
     while read -r _number _type _is _id _point; do
-        case $_is in rw|sync|nobarrier) ;; *) continue ;; esac
+        case $_is in ro*) continue ;; esac
         unescape "$_point"
         set -- "$@" "$path"
     done <<LIST
@@ -449,18 +491,29 @@ start_keeper() {                    # LEASE
 # Who takes it undoes the window: the release or the keeper, never both.
 take() { (set -C; : >"$DIR/taken"); }
 
-read_flagged() {                    # -> " number number "
-    flagged=' '
-    [ -e "$DIR/flagged" ] && read -r flagged <"$DIR/flagged"
-    flagged=" $flagged "
+# Those that are still what we set the flag on -> $flagged, " number number ";
+# not so what was unmounted since. They may have lost their disk -> $also.
+read_flagged() {
+    flagged=' ' also=''
+    [ -s "$DIR/flagged" ] && read -r _marks <"$DIR/flagged" || return 0
+    for _entry in $_marks; do
+        _number=${_entry%%=*} _inode=${_entry##*=}
+        _at=${_entry#*=} _at=${_at%=*}
+        if [ "$_at" != - ]; then
+            [ "$(stat -c %i "$_at")" = "$_inode" ] || continue
+            also="$also$_number - alias
+"
+        fi
+        flagged="$flagged$_number "
+    done
 }
 
 undo() {                            # everything as it was before
     restore_thresholds
     read_flagged
-    [ "$flagged" != '   ' ] || return 0
+    [ "$flagged" != ' ' ] || return 0
     look
-    flag_all async sync
+    flag_all async
     [ $flag_status = 0 ] || look
 }
 
@@ -473,7 +526,7 @@ forget() {
 report() {
     while read -r _number _type _is _id _point; do
         [ -z "$_number" ] || printf 'fs %s %s %s %s\n' \
-            "$_number" "$_type" "$_is" "$_point"
+            "$_number" "$_type" "${_is%+}" "$_point"
     done <<LIST
 $filesystems
 LIST
@@ -483,9 +536,12 @@ LIST
 }
 
 mounts() {                          # what must be the same at the end
-    mounts=''
+    mounts='' marks=''              # and what will be flagged
     while read -r _number _type _is _id _point; do
-        [ -z "$_number" ] || mounts="$mounts$_number $_type $_id $_point;"
+        [ -n "$_number" ] || continue
+        mark_of "$_number" "$_type"
+        mounts="$mounts$_number $_type $_id $_point $mark;"
+        [ "$_is" != rw ] || marks="$marks$_number=$mark "
     done <<LIST
 $filesystems
 LIST
@@ -498,21 +554,15 @@ start() {                           # VOLUME_ID ADDRESS LEASE DRAIN BARRIER
     echo "$disk" >"$DIR/disk"
     start_keeper "$3"
     look
-    flagged=''
-    while read -r _number _type _is _rest; do
-        [ "$_is" != rw ] || flagged="$flagged$_number "
-    done <<LIST
-$filesystems
-LIST
-    mounts
-    printf '%s\n' "$mounts" >"$DIR/mounts"
     [ "$5" != barrier ] || : >"$DIR/barrier"
     keeper_runs || exit 6
     trap - EXIT                     # from here on the keeper sees to it
     drain "$4"
-    printf '%s\n' "$flagged" >"$DIR/flagged"
-    flagged=" $flagged"
-    flag_all sync rw
+    [ -z "$saved" ] || look         # it took a while
+    mounts
+    printf '%s\n' "$mounts" >"$DIR/mounts"
+    printf '%s\n' "$marks" >"$DIR/flagged"
+    flag_all sync
     sync_all
     loose_devices
     for _name in $loose; do
@@ -528,40 +578,46 @@ LIST
 
 undo_late() {           # released or lapsed while start was still at it
     mkdir -p "$DIR"
-    printf '%s\n' "$flagged" >"$DIR/flagged"
+    printf '%s\n' "$marks" >"$DIR/flagged"
     printf '%s' "$saved" >"$DIR/sysctl"
     undo
     forget
     exit 3
 }
 
+stuck() {                           # what the flag could not be taken from
+    look
+    while read -r _number _type _is _rest; do
+        case $_is in sync|*+) ;; *) continue ;; esac
+        case $flagged in *" $_number "*) echo "stuck $_number" ;; esac
+    done <<LIST
+$filesystems
+LIST
+}
+
 release() {
     [ $CLAIM -ef "$DIR" ] && take || {
         for _try in 1 2 3 4 5 6 7 8 9 10; do    # let a keeper at work finish
             [ $CLAIM -ef "$DIR" ] || break
-            sleep 0.2 || sleep 1
+            sleep 0.5 || sleep 1
         done
-        [ $CLAIM -ef "$DIR" ] || rm -rf "$DIR"
+        [ $CLAIM -ef "$DIR" ] && exit 1
+        rm -rf "$DIR"
         exit 3
     }
     kept "$DIR" && kill "$keeper"
     read -r disk <"$DIR/disk"
+    read_flagged
     look
     loose_devices
     if in_use_raw; then raw=yes; fi
     report
     mounts
     read -r _before <"$DIR/mounts"
-    [ "$mounts" != "$_before" ] || echo "same"
+    [ "$mounts" != "$_before" ] || [ ! -e "/sys/block/$disk" ] || echo "same"
     restore_thresholds
-    read_flagged
-    flag_all async sync
-    if [ $flag_status != 0 ]; then
-        look
-        for _number in $flagged; do
-            ! shows "$_number" sync || echo "stuck $_number"
-        done
-    fi
+    flag_all async
+    [ $flag_status = 0 ] || stuck
     forget
     echo "done"
 }
@@ -581,7 +637,7 @@ keep() {                            # LEASE
     forget
 }
 
-action=$1 token=$2 saved='' raw=''
+action=$1 token=$2 saved='' raw='' also=''
 shift 2
 case $action in start|release|keep) $action "$@"; exit $? ;; esac
 exit 2

@@ -132,14 +132,19 @@ class WriteThrough(base.Method):
             if fs.state == 'nobarrier':
                 yield FLUSHED, (f'{fs.kind} is mounted with nobarrier: mount '
                                 f'it without for more')
-        for fs in filesystems:
+        for fs in start.filesystems:
             if fs.state == 'rw':
                 yield FLUSHED, (f'{fs.kind} could not be made synchronous: '
                                 f'the guest needs perl or python3, and Linux '
                                 f'5.2')
         if 'same' not in end.words:
             yield FLUSHED, ('file systems of the volume were mounted or '
-                            'unmounted in the guest meanwhile')
+                            'unmounted in the guest meanwhile, or it was '
+                            'detached')
+        for fs in end.filesystems:
+            if fs.state == 'rw':
+                yield FLUSHED, (f'{fs.kind} was remounted in the guest '
+                                f'meanwhile, without sync')
         if filesystems and not self._barrier_held:
             yield evidence.Level.WRITE_THROUGH, (
                 self._barrier.problem if self._barrier is not None else '')

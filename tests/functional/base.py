@@ -59,13 +59,17 @@ class TestCase(base.BaseTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.machine = shared_machine()
+        self.machine = self.booted()
         self.mounted: list[str] = []
         if not coordination.COORDINATOR.started:
             cfg.CONF.set_override(
                 'backend_url', 'file://' + tempfile.mkdtemp(
                     prefix='locks-', dir=layout.CLOUD), 'coordination')
             coordination.COORDINATOR.start()
+
+    def booted(self) -> machine.Machine:
+        """Return the guest that the tests use."""
+        return shared_machine()
 
     def volume(self, bus: str = 'virtio') -> machine.Disk:
         """Attach an empty volume for this test."""

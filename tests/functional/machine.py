@@ -29,6 +29,9 @@ PROJECT = '0123456789abcdef0123456789abcdef'
 COMMAND_LINE = ('root=/dev/vda ro console=ttyS0 quiet net.ifnames=0 '
                 'mitigations=off systemd.show_status=0')
 DISK_SIZE = 1 << 30
+_LEFT = ('ls -A /run | grep cinder-wt || true; '
+         'systemctl list-units --all --no-legend "cinder-wt*"; '
+         'ps -eo args | grep "[g]uardian[.]" || true')
 
 _DOMAIN = """
 <domain type='qemu'>
@@ -136,7 +139,7 @@ class Machine:
         return Disk(self, volume, path, self._name_of(volume), letter)
 
     def detach(self, disk: 'Disk') -> None:
-        """Detach a volume that is not mounted."""
+        """Detach a volume; better not one that is mounted."""
         tree = self._domain.XMLDesc()
         for xml in tree.split('<disk ')[1:]:
             if disk.volume in xml:
@@ -162,9 +165,11 @@ class Machine:
         """All that a window may change in a guest, and what it may leave."""
         return self.shell(
             'cat /proc/self/mountinfo; grep . /proc/sys/vm/dirty*; '
-            'ls -A /run | grep cinder-wt || true; '
-            'systemctl list-units --all --no-legend "cinder-wt*"; '
-            'ps -eo args | grep "[g]uardian[.]" || true')
+            + _LEFT)
+
+    def left(self) -> str:
+        """What a window may leave: empty when it has left nothing."""
+        return self.shell(_LEFT)
 
     def _name_of(self, volume: str) -> str:
         """Return the kernel's name of a disk that was just attached."""

@@ -96,8 +96,9 @@ class Lease(base.TestCase):
         self.machine.shell('mv /usr/bin/systemd-run /usr/bin/hidden')
         self.addCleanup(self.machine.shell,
                         'mv /usr/bin/hidden /usr/bin/systemd-run')
-        self.open(lease=5)
+        opened = self.open(lease=5)
         self.assert_put_back_in(5 + PATIENCE)
+        opened.close()      # for its lock
 
     def test_another_host_waits_and_takes_nothing_over(self) -> None:
         mine, other = self.guardian('aa'), self.guardian('bb')

@@ -72,7 +72,7 @@ class GuestTestCase(TestCase):
         super().setUp()
         # A fake answers at once.
         for name in ('agent.FIRST_POLL', 'window.POLL',
-                     'guest_window.BUSY_POLL'):
+                     'guest_window.BUSY_POLL', 'guest_window.RELEASE_POLL'):
             self.useFixture(fixtures.MonkeyPatch(
                 f'cinder_wt_backup.{name}', 0.01))
         self.libvirt = self.useFixture(libvirt.Libvirt())
@@ -148,7 +148,7 @@ class CinderTestCase(test.TestCase):
         super().setUp()
         self.useFixture(cinder.Transactions())
         for name in ('agent.FIRST_POLL', 'window.POLL', 'backups.POLL',
-                     'guest_window.BUSY_POLL'):
+                     'guest_window.BUSY_POLL', 'guest_window.RELEASE_POLL'):
             self.useFixture(fixtures.MonkeyPatch(
                 f'cinder_wt_backup.{name}', 0.01))
         self.context = context.get_admin_context()

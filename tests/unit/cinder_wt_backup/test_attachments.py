@@ -171,3 +171,16 @@ class DriverTypeTest(base.TestCase):
 
     def test_it_is_unknown_without_an_attachment(self) -> None:
         self.assertIsNone(attachments.driver_type(volume()))
+
+
+class MigratedTest(base.CinderTestCase):
+
+    def test_the_host_of_today_is_told(self) -> None:
+        volume = self.attached()
+        target, = attachments.locate(self.context, volume, base.options(
+            libvirt_hosts=['compute1', 'compute2']))
+        moved = volume.volume_attachment[0]
+        moved.connector = {'host': 'compute2'}
+        moved.save()
+        self.assertEqual((hosts.URI % 'compute1',), target.uris)
+        self.assertEqual((hosts.URI % 'compute2',), target.elsewhere())

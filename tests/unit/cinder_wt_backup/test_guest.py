@@ -53,6 +53,12 @@ class ReachTest(base.GuestTestCase):
         with guest.reach(self.target(uris=uris), 5) as found:
             self.assertEqual(self.domain.instance, found.instance)
 
+    def test_it_is_asked_where_it_is_today(self) -> None:
+        target = self.target(uris=(hosts.URI % 'compute2',),
+                             elsewhere=lambda: (hosts.URI % base.HOST,))
+        with guest.reach(target, 5) as found:
+            self.assertEqual(self.domain.instance, found.instance)
+
     def test_during_a_live_migration_the_one_that_runs_counts(self) -> None:
         incoming = self.libvirt.add('compute2', hosts.Domain(
             base.VOLUME, base.PROJECT, instance=self.domain.instance))
@@ -67,6 +73,20 @@ class ReachTest(base.GuestTestCase):
         uris = (hosts.URI % 'gone', hosts.URI % base.HOST)
         with guest.reach(self.target(uris=uris), 5) as found:
             self.assertEqual(self.domain.instance, found.instance)
+
+    def test_it_may_run_on_a_host_that_does_not_answer(self) -> None:
+        self.domain.state_now = libvirt.VIR_DOMAIN_SHUTOFF
+        self.unreached(exceptions.HostUnreachable,
+                       uris=(hosts.URI % 'gone', hosts.URI % base.HOST))
+
+    def test_where_it_came_from_it_may_be_shut_off(self) -> None:
+        incoming = self.libvirt.add('compute2', hosts.Domain(
+            base.VOLUME, base.PROJECT, instance=self.domain.instance))
+        incoming.state_now = libvirt.VIR_DOMAIN_PAUSED
+        self.domain.state_now = libvirt.VIR_DOMAIN_SHUTOFF
+        uris = (hosts.URI % 'compute2', hosts.URI % base.HOST)
+        self.assertIn('state 3', self.unreached(
+            exceptions.DomainNotRunning, uris=uris))
 
 
 class RequireTest(base.GuestTestCase):

@@ -1,0 +1,77 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A guest to which everything happens that can happen to a running one."""
+
+import contextlib
+import time
+
+import libvirt
+
+from tests.cloud import layout
+from tests.functional import machine
+from tests import guests
+
+BOOT_SECONDS = 180
+
+
+class LiveMachine(machine.Machine):
+    """A guest that is resized, shut off, rebooted and migrated."""
+
+    def resize(self, disk: machine.Disk, size: int) -> None:
+        """Let a volume grow while the guest has it."""
+        self._domain.blockResize(str(disk.path), size,
+                                 libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+        self.shell(f'for i in $(seq 100); do test $(cat /sys/block/{disk.name}'
+                   f'/size) = {size // 512} && exit 0; sleep 0.1; done; '
+                   f'exit 1')
+
+    def define(self) -> None:
+        """Have libvirt know it while it is shut off too, as Nova does."""
+        self._connection.defineXML(self._domain.XMLDesc(
+            libvirt.VIR_DOMAIN_XML_INACTIVE))
+
+    def undefine(self) -> None:
+        """Undo ``define``."""
+        self._domain.undefine()
+
+    def shut_off(self) -> None:
+        """Turn the power off."""
+        self._domain.destroy()
+
+    def start(self) -> None:
+        """Boot it after a shut-off."""
+        self._domain.create()
+        self.guest.wait()
+
+    def reboot(self) -> None:
+        """Reboot from inside; return when it is up again."""
+        boot = 'cat /proc/sys/kernel/random/boot_id'
+        before = self.shell(boot)
+        self.guest.spawn('systemctl', 'reboot')
+        end = time.monotonic() + BOOT_SECONDS
+        while time.monotonic() < end:
+            time.sleep(1)
+            with contextlib.suppress(guests.GuestError):
+                if self.shell(boot) != before:
+                    return
+        raise guests.GuestError(f'not up again after {BOOT_SECONDS} s')
+
+    def migrate(self, uri: str) -> None:
+        """Live-migrate it to another libvirt that sees the same files."""
+        self._domain.migrateToURI3(
+            uri, {libvirt.VIR_MIGRATE_PARAM_URI: f'tcp://{layout.ADDRESS}'},
+            libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER
+            | libvirt.VIR_MIGRATE_UNSAFE)
+        self._connection = libvirt.open(uri)
+        self._domain = self._connection.lookupByUUIDString(self.instance)
+        self.guest.domain = self._domain
