@@ -207,8 +207,8 @@ class Backups:
     def _entry(self, backup: Any, window: windows.Window) -> record.Entry:
         return record.Entry(
             backup.id, window.token,
-            round(time.time() + 2 * self._options.lock_timeout
-                  + self._options.lease), recovery.this_process())
+            round(time.time() + window.longest_opening + self._options.lease),
+            recovery.this_process())
 
     def _freezes(self, context: Any, volume: Any, token: str) -> None:
         """Put on record that a guest is about to be frozen.

@@ -64,6 +64,18 @@ class Window:
         return all(guest.shut_off for guest in self._guests)
 
     @property
+    def longest_opening(self) -> int:
+        """Seconds after which the last guest's lease has begun, if any.
+
+        For each the lock, another window in it, the drain, and one call and
+        one message that are answered at the last moment.
+        """
+        options = self._options
+        each: int = (2 * options.lock_timeout + options.drain_timeout
+                     + 2 * options.agent_timeout)
+        return each * len(self._guests)
+
+    @property
     def round_trips(self) -> int:
         """How many messages the guests' agents were sent."""
         return sum(guest.round_trips for guest in self._guests)

@@ -26,9 +26,12 @@ from cinder_wt_backup import agent
 from cinder_wt_backup import exceptions
 
 # Keeps the program under /run, where no filesystem of a volume is, and runs
-# it. "$2" is the token: what one window leaves is found by it.
-BOOT = ('umask 077; d=/run/cinder-wt-backup.$2; mkdir -p "$d" && '
-        'cat >"$d/guardian.$1" && exec /bin/sh "$d/guardian.$1" "$@"')
+# it. "$2" is the token: what one window leaves is found by it. Who changed is
+# who restores: after an upgrade, too, a release is made by what started.
+BOOT = ('umask 077; d=/run/cinder-wt-backup.$2 f=$d/guardian.$1; '
+        'mkdir -p "$d" && cat >"$f" && { [ "$1" != release ] || '
+        '[ ! -s "$d/guardian.start" ] || f=$d/guardian.start; '
+        'exec /bin/sh "$f" "$@"; }')
 # Longer answers are no guardian's: 4,096 filesystems with 255 characters.
 MAX_LINES = 4200
 LINE = re.compile(
@@ -38,6 +41,9 @@ LINE = re.compile(
     r'|fs (?P<number>\d{1,6}:\d{1,8}) (?P<kind>[A-Za-z0-9_.+-]{1,32}) '
     r'(?P<state>rw|ro|sync|nobarrier) (?P<point>/[^ ]{0,4096})',
     re.ASCII)       # for \d; a mount point may be of any characters
+# As it was when this process began, whatever is installed meanwhile.
+PROGRAM = importlib.resources.files(__name__).joinpath(
+    'guardian.sh').read_bytes()
 ESCAPE = re.compile(r'\\([0-3][0-7]{2})')
 
 
@@ -95,8 +101,6 @@ class Guardian:
         self._agent = guest_agent
         self._token = token
         self._timeout = timeout
-        self._program = importlib.resources.files(__name__).joinpath(
-            'guardian.sh').read_bytes()
 
     def start(self, volume: str, address: str | None, lease: int,
               drain: int, barrier: bool) -> Report:
@@ -128,15 +132,15 @@ class Guardian:
 
     def _run(self, timeout: int, *arguments: str) -> Report:
         ended = self._agent.run(
-            ('/bin/sh', '-c', BOOT, 'guardian', *arguments), self._program,
+            ('/bin/sh', '-c', BOOT, 'guardian', *arguments), PROGRAM,
             timeout)
         if ended.status == _Status.DONE:
             return parse(ended.output)
         where = f'in instance {self._agent.instance}'
         errors: dict[int, exceptions.GuardianError] = {
             _Status.LAPSED: exceptions.GuardianLapsed(
-                f'the lease {where} had ended before the release: the guest '
-                f'put itself back'),
+                f'the lease {where} had ended before the release, or a former '
+                f'release was not heard of: the guest is as it was'),
             _Status.BUSY: exceptions.GuardianBusy(
                 f'another window is open {where}'),
             _Status.NO_DISK: exceptions.GuardianUnable(

@@ -462,11 +462,14 @@ claim() {                           # 0: ours now. A link is made atomically
     return 1
 }
 
-kept() {                            # does the guardian of that folder live?
-    [ -s "$1/keeper" ] && read -r keeper <"$1/keeper" || return
+lives() {                           # PID FOLDER: is it that window's guardian?
     _command=''
-    read -r _command <"/proc/$keeper/cmdline"    # ends without a new line
-    case $_command in *"$1/guardian"*) ;; *) return 1 ;; esac
+    read -r _command <"/proc/$1/cmdline"    # ends without a new line
+    case $_command in *"$2/guardian"*) ;; *) return 1 ;; esac
+}
+
+kept() {                            # FOLDER: does its keeper live?
+    [ -s "$1/keeper" ] && read -r keeper <"$1/keeper" && lives "$keeper" "$1"
 }
 
 keeper_runs() {
@@ -488,8 +491,14 @@ start_keeper() {                    # LEASE
     "$@" >/dev/null &
 }
 
-# Who takes it undoes the window: the release or the keeper, never both.
-take() { (set -C; : >"$DIR/taken"); }
+# Who takes it undoes the window: a release or the keeper, not both. One that
+# was killed at work (as children of an agent that ends are) has it no more.
+take() {
+    (set -C; echo $$ >"$DIR/taken") && return
+    _taker=''
+    read -r _taker <"$DIR/taken"
+    [ -n "$_taker" ] && ! lives "$_taker" "$DIR" && echo $$ >"$DIR/taken"
+}
 
 # Those that are still what we set the flag on -> $flagged, " number number ";
 # not so what was unmounted since. They may have lost their disk -> $also.
@@ -513,8 +522,12 @@ undo() {                            # everything as it was before
     read_flagged
     [ "$flagged" != ' ' ] || return 0
     look
+    unflag
+}
+
+unflag() {                          # twice: a way to it may have gone
     flag_all async
-    [ $flag_status = 0 ] || look
+    [ $flag_status = 0 ] || { look; flag_all async; }
 }
 
 forget() {
@@ -597,7 +610,7 @@ LIST
 
 release() {
     [ $CLAIM -ef "$DIR" ] && take || {
-        for _try in 1 2 3 4 5 6 7 8 9 10; do    # let a keeper at work finish
+        for _try in 1 2 3 4 5 6 7 8 9 10; do    # let who is at work finish
             [ $CLAIM -ef "$DIR" ] || break
             sleep 0.5 || sleep 1
         done
@@ -605,7 +618,7 @@ release() {
         rm -rf "$DIR"
         exit 3
     }
-    kept "$DIR" && kill "$keeper"
+    kept "$DIR" || keeper=0
     read -r disk <"$DIR/disk"
     read_flagged
     look
@@ -616,9 +629,11 @@ release() {
     read -r _before <"$DIR/mounts"
     [ "$mounts" != "$_before" ] || [ ! -e "/sys/block/$disk" ] || echo "same"
     restore_thresholds
-    flag_all async
+    unflag
     [ $flag_status = 0 ] || stuck
+    # The keeper last: had we been killed, it would have done all that.
     forget
+    lives "$keeper" "$DIR" && kill "$keeper"
     echo "done"
 }
 
@@ -630,7 +645,11 @@ keep() {                            # LEASE
     echo $$ >"$DIR/keeper"
     wait $sleeper
     trap '' TERM
-    take || exit 0
+    for _try in 1 2 3 4 5 6 7 8 9 10; do    # let a release at work finish
+        take && break
+        [ $CLAIM -ef "$DIR" ] || exit 0
+        sleep 1
+    done
     read -r disk <"$DIR/disk"
     [ ! -e "$DIR/barrier" ] || { look; thaw_all; }
     undo

@@ -61,18 +61,23 @@ class WriteThrough(base.Method):
 
     def release(self) -> evidence.Evidence:
         """Thaw, put back and judge."""
-        if self._barrier is not None:
-            self._barrier_held = self._barrier.thaw()
-        end = self._guardian().release()
+        try:
+            if self._barrier is not None:
+                self._barrier_held |= self._barrier.thaw()
+        finally:
+            # Whatever the agent says to a thaw.
+            end = self._guardian().release()
         if self._start is None:
             return evidence.Evidence(
                 evidence.Level.CRASH, f'instance {self.guest.instance} was '
                 f'not seen to be write-through')
-        for number in end.stuck:
-            LOG.error('A file system of instance %(instance)s could not be '
-                      'put back: device %(number)s is still synchronous. In '
-                      'the guest: mount -o remount,async its mount point.',
-                      {'instance': self.guest.instance, 'number': number})
+        if end.stuck:
+            LOG.error('%(number)d file systems of instance %(instance)s could '
+                      'not be put back: devices %(devices)s are still '
+                      'synchronous. In the guest: mount -o remount,async '
+                      'their mount points.',
+                      {'number': len(end.stuck), 'devices': end.stuck[:8],
+                       'instance': self.guest.instance})
         return self._judged(self._start, end)
 
     def abandon(self) -> None:

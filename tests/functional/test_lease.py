@@ -14,6 +14,8 @@
 
 import time
 
+import fixtures
+
 from cinder_wt_backup import agent
 from cinder_wt_backup import evidence
 from cinder_wt_backup import exceptions
@@ -117,6 +119,15 @@ class Lease(base.TestCase):
         self.assertEqual(['sync'], [fs.state for fs in report.filesystems])
         other.release()
         self.assert_put_back_in(PATIENCE)
+
+    def test_a_release_is_made_by_the_program_that_started(self) -> None:
+        mine = self.guardian('aa')
+        mine.start(self.disk.volume, None, 60, 5, barrier=False)
+        # The plugin is upgraded on the host while the window is open.
+        self.useFixture(fixtures.MonkeyPatch(
+            'cinder_wt_backup.guardian.PROGRAM', b'exit 7'))
+        self.assertIn('same', mine.release().words)
+        self.unchanged_by(self.before)
 
     def test_frozen_root_file_system_is_thawed(self) -> None:
         self.disk = self.machine.boot_volume

@@ -175,7 +175,7 @@ class JudgementTest(base.WindowTestCase):
     def test_what_stays_synchronous_is_told_with_a_remedy(self) -> None:
         self.guardian.ended.insert(0, 'stuck 254:16')
         self.proof()
-        self.assertIn('254:16 is still synchronous', self.log.output)
+        self.assertIn('254:16', self.log.output)
         self.assertIn('remount,async', self.log.output)
 
 
@@ -228,3 +228,11 @@ class BarrierTest(base.WindowTestCase):
         self.guardian.ended.insert(0, line)
         self.fall_through('does not reach')
         self.assertNotIn(fake.FREEZE, self.domain.agent.commands)
+
+    def test_a_thaw_that_goes_wrong_does_not_keep_the_flag(self) -> None:
+        def fail() -> str:
+            self.domain.agent.frozen = []
+            return 'thawed'
+        self.domain.agent.answers[fake.THAW] = fail
+        self.proof()
+        self.assertIsNone(self.guardian.holder)
