@@ -8,7 +8,7 @@ STESTR := PYTHONWARNINGS=ignore $(VENV)/bin/stestr run --serial
 THREADS := OS_CINDER_DISABLE_EVENTLET_PATCHING=true
 
 .DEFAULT_GOAL := help
-.PHONY: help install cloud test pep8 unit functional system demo benchmark \
+.PHONY: help install cloud test pep8 unit functional system faults demo benchmark \
 	status down destroy
 
 help: ## show this list
@@ -35,6 +35,9 @@ functional: install ## windows on a real guest behind a real libvirt
 
 system: cloud ## backups in a real cloud
 	@$(THREADS) $(STESTR) --test-path tests/system
+
+faults: cloud ## every fault at every step of a window, then 200 at random
+	@$(PYTHON) -m tests.faults $(FAULTS)
 
 demo: ## stock Cinder and the plugin side by side, in a real cloud
 	@python3 -m tests.demo

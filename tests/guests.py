@@ -31,6 +31,10 @@ import libvirt
 import libvirt_qemu
 
 _PIECE = 512 * 1024
+_STATE = ('cat /proc/self/mountinfo; grep . /proc/sys/vm/dirty*; '
+          'ls -A /run | grep cinder-wt; '
+          'systemctl list-units --all --no-legend "cinder-wt*"; '
+          'ps -eo args | grep "[g]uardian[.]"; true')
 _MESSAGE_SECONDS = 20
 
 
@@ -102,6 +106,10 @@ class Guest:
             raise GuestError(f'{argv} ended with status {result.status}: '
                              f'{result.err.decode(errors="replace").strip()}')
         return result
+
+    def state(self) -> str:
+        """All that a window may change in a guest, and what it may leave."""
+        return self.run('sh', '-c', _STATE).text
 
     def spawn(self, *argv: str) -> int:
         """Start a program, without its output; return its process id."""

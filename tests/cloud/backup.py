@@ -45,7 +45,8 @@ def daemon(host: str) -> process.Daemon:
         name_of(host),
         [layout.VENV / 'bin' / _BINARY, '--config-file', layout.CINDER_CONF,
          '--config-file', configs.backup_overlay(host)],
-        mark=_BINARY, patience=60)
+        # For drivers that are here only for tests.
+        {'PYTHONPATH': str(layout.ROOT)}, mark=_BINARY, patience=60)
 
 
 def write_options(host: str,

@@ -60,7 +60,7 @@ class Stage(contextlib.ExitStack):
             image_id=self.cloud.image.find_image(_IMAGE, False).id)
         self._later(self._delete_server)
         compute.wait_for_server(self._server, wait=_SECONDS)
-        guest = guests.Guest(self._domain())
+        guest = guests.Guest(self.domain())
         guest.wait(_SECONDS)
         return guest
 
@@ -92,7 +92,7 @@ class Stage(contextlib.ExitStack):
 
     def throttle(self, volume: str, megabytes_per_second: int) -> None:
         """Let the guest write to the volume at that speed at most."""
-        self._domain().setBlockIoTune(
+        self.domain().setBlockIoTune(
             self._target(volume),
             {libvirt.VIR_DOMAIN_BLOCK_IOTUNE_WRITE_BYTES_SEC:
              megabytes_per_second * 10**6}, libvirt.VIR_DOMAIN_AFFECT_LIVE)
@@ -121,13 +121,14 @@ class Stage(contextlib.ExitStack):
         if not self._keep:
             self.callback(function, *arguments)
 
-    def _domain(self) -> libvirt.virDomain:
+    def domain(self) -> libvirt.virDomain:
+        """Return the server's domain, by a new connection to libvirt."""
         # Nova gives the domain the server's id.
         connection = libvirt.open(layout.LIBVIRT_URI)
         return connection.lookupByUUIDString(self._server.id)
 
     def _target(self, volume: str) -> str:
-        tree = xml.etree.ElementTree.fromstring(self._domain().XMLDesc())
+        tree = xml.etree.ElementTree.fromstring(self.domain().XMLDesc())
         path = f"devices/disk[serial='{volume}']/target"
         return next(tree.iterfind(path)).attrib['dev']
 

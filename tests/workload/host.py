@@ -101,17 +101,27 @@ class Workload:
                 time.sleep(0.2)
 
     def _ended(self, name: str) -> bool:
-        if self._guest.result(self._writers[name]) is None:
+        if self._runs(self._writers[name]):
             return False
         del self._writers[name]
         return True
+
+    def _runs(self, pid: int) -> bool:
+        try:
+            return self._guest.result(pid) is None
+        except guests.GuestError:
+            # An agent that was started again does not know it.
+            return not self._guest.run('test', '-d', f'/proc/{pid}',
+                                       check=False).status
 
     def _errors(self, name: str) -> str:
         return self._guest.read(f'{self._state}/{name}.err').decode().strip()
 
     def _spawn(self, name: str, rate: float, *options: str) -> None:
-        # The shell's text is fixed; everything else is an argument.
+        # The shell's text is fixed; everything else is an argument. In a scope
+        # of its own it outlives the agent.
         self._writers[name] = self._guest.spawn(
+            'systemd-run', '--quiet', '--scope',
             'sh', '-c', 'exec "$@" 2>"$0"', f'{self._state}/{name}.err',
             'python3', _PROGRAM, name, '--run', self._run,
             '--directory', self._directory, '--state', self._state,

@@ -1,0 +1,226 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What can happen to a backup while its window is open.
+
+Each fault is struck while cinder-backup waits at a step (``pid`` waits there)
+or at a random moment (``pid`` is one of its processes), and mended after it
+was let go.
+"""
+
+from collections.abc import Callable
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import libvirt
+import openstack
+
+from tests.cloud import cloud
+from tests.cloud import console
+from tests.cloud import layout
+from tests.cloud import process
+from tests.faults import scene as scenes
+from tests.faults import steps
+from tests import guests
+
+BACKUP = 'cinder-backup'
+# Longer than one answer of the agent is waited for.
+SILENCE = scenes.LEASE // 4
+BEFORE_THE_CAST = ('requested', 'recorded', 'starting', 'engaged')
+ALL = steps.ALL
+
+Act = Callable[[scenes.Scene, int], None]
+
+
+def nothing(_scene: scenes.Scene, _pid: int) -> None:
+    """It mends itself."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong.
+
+    :ivar strike: what is done at the step
+    :ivar mend: what an operator does, or what happens anyway, after it
+    :ivar steps: where it makes sense
+    :ivar anytime: whether a random moment will do as well
+    """
+
+    name: str
+    strike: Act
+    mend: Act = nothing
+    steps: tuple[str, ...] = ALL
+    anytime: bool = False
+
+
+def kill_service(name: str) -> None:
+    """End a service of the cloud, and its children, without a warning."""
+    daemon = cloud.daemon(name)
+    if pid := daemon.pid:
+        os.killpg(pid, signal.SIGKILL)
+        console.wait_for(f'the end of {name}', lambda: not daemon.pid, 30)
+
+
+def _kill_service(name: str) -> Act:
+    return lambda _scene, _pid: kill_service(name)
+
+
+def _start_service(name: str) -> Act:
+    def mend(_scene: scenes.Scene, _pid: int) -> None:
+        cloud.up([name])
+    return mend
+
+
+def _signal_service(name: str, number: int) -> Act:
+    def strike(_scene: scenes.Scene, _pid: int) -> None:
+        pid = cloud.daemon(name).pid
+        if pid:
+            os.kill(pid, number)
+    return strike
+
+
+def _kill_worker(_scene: scenes.Scene, pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def _start_backup(_scene: scenes.Scene, _pid: int) -> None:
+    cloud.restart_backup(scenes.PLUGIN)
+
+
+def _start_backup_after_the_lease(scene: scenes.Scene, pid: int) -> None:
+    scene.recovered(scenes.LEASE + 30)
+    _start_backup(scene, pid)
+
+
+def _start_libvirt(scene: scenes.Scene, _pid: int) -> None:
+    cloud.up(['libvirtd'])
+    scene.reconnect()
+
+
+def _silence_libvirt(scene: scenes.Scene, pid: int) -> None:
+    libvirtd = cloud.daemon('libvirtd').pid
+    if libvirtd:
+        os.kill(libvirtd, signal.SIGSTOP)
+        threading.Timer(SILENCE, os.kill, (libvirtd, signal.SIGCONT)).start()
+
+
+def _in_guest(script: str) -> Act:
+    def strike(scene: scenes.Scene, _pid: int) -> None:
+        # What it does to the agent may keep that from answering.
+        with contextlib.suppress(guests.GuestError):
+            scene.guest.spawn('sh', '-c', script)
+        time.sleep(0.5)
+    return strike
+
+
+def _await_agent(scene: scenes.Scene, _pid: int) -> None:
+    scene.guest.wait(60)
+
+
+def _pause(scene: scenes.Scene, _pid: int) -> None:
+    scene.guest.domain.suspend()
+
+    def resume() -> None:
+        with contextlib.suppress(libvirt.libvirtError):
+            scene.guest.domain.resume()
+    threading.Timer(SILENCE, resume).start()
+
+
+def _reboot(scene: scenes.Scene, _pid: int) -> None:
+    scene.guest.domain.reset()
+
+
+def _after_boot(scene: scenes.Scene, _pid: int) -> None:
+    time.sleep(2)
+    scene.guest.wait(120)
+    scene.prepare()
+
+
+def _delete(scene: scenes.Scene, _pid: int) -> None:
+    with contextlib.suppress(openstack.exceptions.SDKException):
+        scene.storage.delete_backup(scene.backup, force=True)
+
+
+def _reset(scene: scenes.Scene, _pid: int) -> None:
+    scene.storage.reset_backup_status(scene.backup, 'error')
+
+
+def _rbd_snapshots(*words: str) -> Act:
+    def act(scene: scenes.Scene, _pid: int) -> None:
+        subprocess.run(
+            ['rbd', 'snap', 'limit', *words[:1],
+             f'volumes/volume-{scene.volume}', *words[1:]], check=True,
+            env=process.ENVIRONMENT | {'CEPH_CONF': str(layout.CEPH_CONF)},
+            capture_output=True)
+    return act
+
+
+def _start_volume_after_the_window(_scene: scenes.Scene, _pid: int) -> None:
+    time.sleep(int(scenes.OPTIONS['window_timeout']) + 5)
+    cloud.up(['cinder-volume'])
+
+
+def _start_rabbitmq(_scene: scenes.Scene, _pid: int) -> None:
+    cloud.up(['rabbitmq'])
+    # Services look for it again every few seconds.
+    time.sleep(10)
+
+
+def _remount_back(scene: scenes.Scene, _pid: int) -> None:
+    time.sleep(1)
+    scene.guest.run('mount', '-o', 'remount,relatime', scenes.disk.MOUNT)
+
+
+_KILL_AGENT = 'kill -9 $(pidof qemu-ga)'
+_STOP_AGENT = (f'a=$(pidof qemu-ga); kill -STOP $a; sleep {SILENCE}; '
+               f'kill -CONT $a')
+
+FAULTS = (
+    Fault('nothing', nothing, anytime=True),
+    Fault('cinder-backup killed', _kill_service(BACKUP), _start_backup,
+          anytime=True),
+    Fault('host gone until the lease ended', _kill_service(BACKUP),
+          _start_backup_after_the_lease, steps.CHANGED),
+    Fault('worker killed', _kill_worker, anytime=True),
+    Fault('cinder-backup SIGTERM', _signal_service(BACKUP, signal.SIGTERM),
+          _start_backup, anytime=True),
+    Fault('cinder-backup SIGHUP', _signal_service(BACKUP, signal.SIGHUP),
+          anytime=True),
+    Fault('libvirtd killed', _kill_service('libvirtd'),
+          _start_libvirt, anytime=True),
+    Fault('libvirtd silent', _silence_libvirt, anytime=True),
+    Fault('agent killed', _in_guest(_KILL_AGENT), _await_agent,
+          anytime=True),
+    Fault('agent silent', _in_guest(_STOP_AGENT), _await_agent,
+          anytime=True),
+    Fault('guest paused', _pause, _await_agent, anytime=True),
+    Fault('guest reset', _reboot, _after_boot,
+          ('starting', 'engaged', 'passed')),
+    Fault('remounted by the admin', _in_guest(
+        f'mount -o remount,noatime {scenes.disk.MOUNT}'), _remount_back,
+        ('engaged', 'passed')),
+    Fault('MariaDB killed', _kill_service('mariadb'),
+          _start_service('mariadb')),
+    Fault('RabbitMQ killed', _kill_service('rabbitmq'), _start_rabbitmq),
+    Fault('cinder-volume killed', _kill_service('cinder-volume'),
+          _start_volume_after_the_window, BEFORE_THE_CAST),
+    Fault('snapshot fails', _rbd_snapshots('set', '--limit', '0'),
+          _rbd_snapshots('clear'), ('engaged',)),
+    Fault('backup force-deleted', _delete),
+    Fault('backup reset', _reset),
+)

@@ -1,0 +1,209 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""One server with a volume that is written to, and what must hold of it."""
+
+import contextlib
+import dataclasses
+import time
+from typing import Any
+import uuid
+
+import openstack
+
+from tests.cloud import cloud
+from tests.cloud import console
+from tests.cloud import database
+from tests.demo import disk
+from tests.demo import stage
+from tests.faults import steps
+from tests import guests
+from tests.system import base
+from tests.workload import host
+
+MEMORY_MIB = 768
+WORKERS = 2
+# Short, so that a run is; lease exceeds what conf.check wants of it.
+OPTIONS = {'agent_timeout': '3', 'drain_timeout': '2', 'window_timeout': '15',
+           'lock_timeout': '15', 'lease': '40'}
+LEASE = 40
+# Seconds in which a backup ends by itself, if stock Cinder lets it.
+SETTLING = 40
+PLUGIN = base.plugin('posix', OPTIONS, backup_workers=str(WORKERS))
+PLUGIN['write_through']['wrapped_driver'] = (
+    'tests.faults.points.PosixBackupDriver')
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a backup.
+
+    :ivar status: Cinder's, or ``deleted``
+    :ivar text: the reason for the level or the failure
+    """
+
+    identity: str
+    status: str
+    level: str = ''
+    text: str = ''
+
+
+class Scene:
+    """A guest with a mounted volume and writers, and its backups.
+
+    :ivar guest: the guest
+    :ivar volume: the volume's id
+    :ivar load: the writers
+    :ivar backup: the backup that is being made
+    """
+
+    backup: str
+
+    def __init__(self, made: stage.Stage) -> None:
+        self._stage = made
+        self.storage = made.cloud.block_storage
+        cloud.restart_backup(PLUGIN)
+        console.say('booting a server')
+        self.guest = made.boot(MEMORY_MIB)
+        self.volume = made.volume(1)
+        self.device = made.attach(self.volume)
+        disk.make_filesystem(self.guest, self.device, 'ext4')
+        self.prepare()
+        made.callback(made.detach, self.volume)
+        made.callback(self.guest.run, 'umount', disk.MOUNT)
+        made.callback(self.stop_writers)
+
+    def prepare(self) -> None:
+        """Mount and start the writers: after every boot."""
+        self._folder = str(uuid.uuid4())
+        folder = f'{disk.MOUNT}/{self._folder}'
+        self.guest.run('sh', '-c', f'udevadm settle; mkdir -p {disk.MOUNT}; '
+                       f'mount {self.device} {disk.MOUNT}; mkdir {folder}')
+        self.load = host.Workload(self.guest, folder)
+        self.load.start(records_per_second=100, rows_per_second=2)
+        self.before = self.guest.state()
+
+    def reconnect(self) -> None:
+        """Speak to the guest again after libvirtd was started again."""
+        self.guest.domain = self._stage.domain()
+
+    def stop_writers(self) -> None:
+        """Let go of the volume."""
+        self.load.stop()
+
+    def request(self) -> str:
+        """Ask for a backup of the volume in use; return its id."""
+        backup = self.storage.create_backup(volume_id=self.volume, force=True)
+        return str(backup.id)
+
+    def settled(self, backup: str, timeout: float = SETTLING) -> Outcome:
+        """Return what became of a backup; restart the service if nothing.
+
+        Stock Cinder resets a backup whose snapshot failed, or whose process
+        is gone, only when cinder-backup is started again.
+        """
+        end = time.monotonic() + timeout
+        while (outcome := self._outcome(backup)).status in ('creating',
+                                                            'deleting'):
+            if time.monotonic() > end:
+                cloud.restart_backup(PLUGIN)
+                end = time.monotonic() + timeout
+            time.sleep(0.5)
+        return outcome
+
+    def recovered(self, timeout: float) -> float:
+        """Wait until the guest is as before; return how long it took.
+
+        :raises CloudError: it is not, with what differs
+        """
+        began = time.monotonic()
+        now = ''
+        while time.monotonic() - began < timeout:
+            with contextlib.suppress(guests.GuestError):
+                if (now := self.guest.state()) == self.before:
+                    return time.monotonic() - began
+            time.sleep(0.3)
+        changed = set(now.splitlines()) ^ set(self.before.splitlines())
+        raise console.CloudError(f'the guest is not as it was after '
+                                 f'{timeout:.0f} s: {sorted(changed)}')
+
+    def check_writers(self) -> None:
+        """See that the writers are still writing."""
+        records = self.load.status().records
+        console.wait_for('the next record of the writer in the guest',
+                         lambda: self.load.status().records > records, 30)
+
+    def check_record(self) -> None:
+        """See that no window is open on record."""
+        console.wait_for(
+            'a record without an open window', lambda: not database.query(
+                'SELECT value FROM cinder.volume_admin_metadata WHERE '
+                '`key` = "wt:open" AND value != "" AND NOT deleted'), 90)
+
+    def verify(self, backup: str, promised: host.Status) -> None:
+        """Restore a backup and see that nothing promised is missing.
+
+        :raises CloudError: something is
+        """
+        volume = self.storage.restore_backup(
+            backup, name='restored').volume_id
+        self._stage.await_volume(volume, 'available')
+        device = self._stage.attach(volume)
+        point = '/mnt/restored'
+        self.guest.run('sh', '-c', f'udevadm settle; mkdir -p {point}; '
+                       f'mount {device} {point}')
+        try:
+            records, rows = host.check(
+                self.guest, f'{point}/{self._folder}',
+                self.load.promise(promised))
+        finally:
+            self.guest.run('umount', point)
+            self._stage.detach(volume)
+            self.storage.delete_volume(volume)
+        if records.lost or records.out_of_order or rows.lost or (
+                rows.integrity != 'ok'):
+            raise console.CloudError(f'it claims write-through, but {records}'
+                                     f', {rows}')
+
+    def idle(self) -> None:
+        """Wait until the next backup may be asked for."""
+        console.wait_for(
+            f'volume {self.volume} in use', lambda: self.storage.get_volume(
+                self.volume).status == 'in-use', 60,
+            failed=(openstack.exceptions.SDKException,))
+
+    def clean(self) -> Outcome:
+        """Make one more backup, with nothing in its way."""
+        steps.go()
+        self.idle()
+        backup = self.request()
+        outcome = self.settled(backup)
+        self.remove(backup)
+        return outcome
+
+    def remove(self, backup: str) -> None:
+        """Ask for a backup's end; it need not be waited for."""
+        with contextlib.suppress(openstack.exceptions.SDKException):
+            self.storage.delete_backup(backup)
+
+    def _outcome(self, backup: str) -> Outcome:
+        try:
+            found: Any = self.storage.get_backup(backup)
+        except openstack.exceptions.NotFoundException:
+            return Outcome(backup, 'deleted')
+        except openstack.exceptions.SDKException as error:
+            # The API may be without its database for a moment.
+            return Outcome(backup, 'creating', text=str(error))
+        metadata = found.metadata or {}
+        return Outcome(backup, found.status, metadata.get('wt:level', ''),
+                       found.fail_reason or metadata.get('wt:reason', ''))
