@@ -17,6 +17,7 @@ import argparse
 from collections.abc import Iterator
 import pathlib
 import random
+import re
 import signal
 import sys
 import time
@@ -56,8 +57,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='python -m tests.faults', description='What a backup leaves '
         'behind in a guest, whatever happens.')
-    parser.add_argument('--fault', default='', metavar='TEXT',
-                        help='only faults with this in their name')
+    parser.add_argument('--fault', default='', metavar='REGEX',
+                        help='only faults whose names this is found in')
     parser.add_argument('--step', default='', help='only at this step')
     parser.add_argument('--no-steps', action='store_true',
                         help='only random faults')
@@ -76,7 +77,8 @@ def _results(scene: scenes.Scene, options: argparse.Namespace,
              chance: random.Random) -> Iterator[run.Result]:
     for fault in () if options.no_steps else faults.FAULTS:
         for step in fault.steps:
-            if options.fault in fault.name and options.step in ('', step):
+            if (re.search(options.fault, fault.name)
+                    and options.step in ('', step)):
                 yield run.at_step(scene, fault, step, options.verify)
     for _number in range(options.random):
         yield run.at_random(scene, chance)

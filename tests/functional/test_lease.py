@@ -120,6 +120,27 @@ class Lease(base.TestCase):
         other.release()
         self.assert_put_back_in(PATIENCE)
 
+    def kill_a_release(self, token: str) -> None:
+        """Have a release killed at work, as when the agent ends."""
+        folder = f'/run/cinder-wt-backup.{token}'
+        self.machine.shell(
+            f'/bin/sh {folder}/guardian.start release {token} & p=$!; '
+            f'while [ ! -s {folder}/taken ]; do :; done; kill -9 $p')
+        self.assertIn('rw,sync', self.machine.shell(
+            f'grep " {self.point} " /proc/self/mountinfo'))
+
+    def test_a_release_that_was_killed_is_finished_by_the_next(self) -> None:
+        mine = self.guardian('aa')
+        mine.start(self.disk.volume, None, 60, 5, barrier=False)
+        self.kill_a_release('aa')
+        self.assertIn('same', mine.release().words)
+        self.unchanged_by(self.before)
+
+    def test_a_release_that_was_killed_is_finished_by_the_lease(self) -> None:
+        self.guardian('aa').start(self.disk.volume, None, 8, 5, barrier=False)
+        self.kill_a_release('aa')
+        self.assert_put_back_in(8 + PATIENCE)
+
     def test_a_release_is_made_by_the_program_that_started(self) -> None:
         mine = self.guardian('aa')
         mine.start(self.disk.volume, None, 60, 5, barrier=False)
