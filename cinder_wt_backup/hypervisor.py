@@ -128,12 +128,14 @@ class Hypervisor:
         assert self._connection is not None
         try:
             domain = self.call(self._connection.lookupByUUIDString, instance)
-            state, _reason = self.call(domain.state)
+            state, reason = self.call(domain.state)
             if state != libvirt.VIR_DOMAIN_RUNNING:
                 raise exceptions.DomainNotRunning(
                     f'instance {instance} does not run (libvirt domain '
                     f'state {state}): nothing could be flushed in it',
-                    shut_off=state == libvirt.VIR_DOMAIN_SHUTOFF)
+                    # What has migrated away runs elsewhere.
+                    shut_off=state == libvirt.VIR_DOMAIN_SHUTOFF and reason
+                    != libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED)
             # Written by libvirt; expat bounds what entities expand to.
             xml = ElementTree.fromstring(  # nosec B314
                 self.call(domain.XMLDesc))

@@ -29,7 +29,7 @@ class Windows(lister.Lister):  # type: ignore[misc]
 
     One that stays here past its lease is of a service that ended in its
     window: the guest has put itself back, and the record is cleared when
-    that cinder-backup starts again.
+    that cinder-backup starts again, or by another one.
     """
 
     def take_action(self, parsed_args: argparse.Namespace

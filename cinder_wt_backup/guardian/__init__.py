@@ -139,8 +139,9 @@ class Guardian:
         where = f'in instance {self._agent.instance}'
         errors: dict[int, exceptions.GuardianError] = {
             _Status.LAPSED: exceptions.GuardianLapsed(
-                f'the lease {where} had ended before the release, or a former '
-                f'release was not heard of: the guest is as it was'),
+                f'the window {where} had ended before its release, by its '
+                f'lease, a reboot or a release that was not heard of: the '
+                f'guest is as it was'),
             _Status.BUSY: exceptions.GuardianBusy(
                 f'another window is open {where}'),
             _Status.NO_DISK: exceptions.GuardianUnable(

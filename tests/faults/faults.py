@@ -73,7 +73,9 @@ def kill_service(name: str) -> None:
     daemon = cloud.daemon(name)
     if pid := daemon.pid:
         os.killpg(pid, signal.SIGKILL)
-        console.wait_for(f'the end of {name}', lambda: not daemon.pid, 30)
+        # Its threads may outlive it for a moment, with its port.
+        console.wait_for(f'the end of {name}', lambda: not (
+            daemon.pid or name in layout.PORTS and layout.listens(name)), 30)
 
 
 def _kill_service(name: str) -> Act:
@@ -183,7 +185,7 @@ def _start_rabbitmq(_scene: scenes.Scene, _pid: int) -> None:
 
 def _remount_back(scene: scenes.Scene, _pid: int) -> None:
     time.sleep(1)
-    scene.guest.run('mount', '-o', 'remount,relatime', scenes.disk.MOUNT)
+    scene.guest.run('mount', '-o', 'remount,dev', scenes.disk.MOUNT)
 
 
 _KILL_AGENT = 'kill -9 $(pidof qemu-ga)'
@@ -212,7 +214,7 @@ FAULTS = (
     Fault('guest reset', _reboot, _after_boot,
           ('starting', 'engaged', 'passed')),
     Fault('remounted by the admin', _in_guest(
-        f'mount -o remount,noatime {scenes.disk.MOUNT}'), _remount_back,
+        f'mount -o remount,nodev {scenes.disk.MOUNT}'), _remount_back,
         ('engaged', 'passed')),
     Fault('MariaDB killed', _kill_service('mariadb'),
           _start_service('mariadb')),

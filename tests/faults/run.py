@@ -18,6 +18,8 @@ import os
 import random
 import time
 
+import openstack
+
 from tests.cloud import cloud
 from tests.cloud import console
 from tests.faults import faults
@@ -86,7 +88,8 @@ def _run(scene: scenes.Scene, fault: faults.Fault, step: str, pid: int,
             scene.verify(backup, began)
         scene.remove(backup)
         _check_next(scene)
-    except (console.CloudError, guests.GuestError) as error:
+    except (console.CloudError, guests.GuestError,
+            openstack.exceptions.SDKException) as error:
         return dataclasses.replace(result, problem=str(error))
     return result
 

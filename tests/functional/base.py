@@ -12,11 +12,13 @@
 
 """What the functional tests share: one guest, and windows on its volumes."""
 
+import atexit
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import functools
 import pathlib
+import shutil
 import tempfile
 
 from cinder import coordination
@@ -62,9 +64,10 @@ class TestCase(base.BaseTestCase):
         self.machine = self.booted()
         self.mounted: list[str] = []
         if not coordination.COORDINATOR.started:
-            cfg.CONF.set_override(
-                'backend_url', 'file://' + tempfile.mkdtemp(
-                    prefix='locks-', dir=layout.CLOUD), 'coordination')
+            locks = tempfile.mkdtemp(prefix='locks-', dir=layout.CLOUD)
+            atexit.register(shutil.rmtree, locks, ignore_errors=True)
+            cfg.CONF.set_override('backend_url', f'file://{locks}',
+                                  'coordination')
             coordination.COORDINATOR.start()
 
     def booted(self) -> machine.Machine:

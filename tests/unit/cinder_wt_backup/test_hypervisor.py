@@ -93,14 +93,16 @@ class DomainTest(base.GuestTestCase):
             self.assertRaises(exceptions.DomainNotFound, host.domain,
                               '8e034d89')
 
-    @ddt.data((libvirt.VIR_DOMAIN_SHUTOFF, True),
-              (libvirt.VIR_DOMAIN_PAUSED, False),
-              (libvirt.VIR_DOMAIN_CRASHED, False),
-              (libvirt.VIR_DOMAIN_PMSUSPENDED, False))
+    @ddt.data((libvirt.VIR_DOMAIN_SHUTOFF, 0, True),
+              (libvirt.VIR_DOMAIN_SHUTOFF,
+               libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED, False),
+              (libvirt.VIR_DOMAIN_PAUSED, 0, False),
+              (libvirt.VIR_DOMAIN_CRASHED, 0, False),
+              (libvirt.VIR_DOMAIN_PMSUSPENDED, 0, False))
     @ddt.unpack
     def test_a_guest_that_does_not_run_is_told_apart(
-            self, state: int, shut_off: bool) -> None:
-        self.domain.state_now = state
+            self, state: int, reason: int, shut_off: bool) -> None:
+        self.domain.state_now, self.domain.reason = state, reason
         error = self.assertRaises(exceptions.DomainNotRunning, self.connect)
         self.assertEqual(shut_off, error.shut_off)
 
