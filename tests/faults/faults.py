@@ -21,9 +21,9 @@ was let go.
 from collections.abc import Callable
 import contextlib
 import dataclasses
+import json
 import os
 import signal
-import subprocess
 import threading
 import time
 
@@ -59,6 +59,8 @@ class Fault:
     :ivar mend: what an operator does, or what happens anyway, after it
     :ivar steps: where it makes sense
     :ivar anytime: whether a random moment will do as well
+    :ivar told: whether a backup that fails by it says why: Cinder's reset
+        does not
     """
 
     name: str
@@ -66,6 +68,7 @@ class Fault:
     mend: Act = nothing
     steps: tuple[str, ...] = ALL
     anytime: bool = False
+    told: bool = True
 
 
 def kill_service(name: str) -> None:
@@ -162,14 +165,25 @@ def _reset(scene: scenes.Scene, _pid: int) -> None:
     scene.storage.reset_backup_status(scene.backup, 'error')
 
 
-def _rbd_snapshots(*words: str) -> Act:
-    def act(scene: scenes.Scene, _pid: int) -> None:
-        subprocess.run(
-            ['rbd', 'snap', 'limit', *words[:1],
-             f'volumes/volume-{scene.volume}', *words[1:]], check=True,
-            env=process.ENVIRONMENT | {'CEPH_CONF': str(layout.CEPH_CONF)},
-            capture_output=True)
-    return act
+def _rbd(scene: scenes.Scene, *command: str, snapshot: str = '') -> str:
+    return console.output(
+        'rbd', *command, f'volumes/volume-{scene.volume}{snapshot}',
+        env=process.ENVIRONMENT)
+
+
+def _permit_no_snapshot(scene: scenes.Scene, _pid: int) -> None:
+    # A limit of 0 is none.
+    _rbd(scene, 'snap', 'create', '--no-progress', snapshot='@last')
+    there = json.loads(_rbd(scene, 'snap', 'ls', '--all', '--format', 'json'))
+    _rbd(scene, 'snap', 'limit', 'set', '--limit', str(len(there)))
+
+
+def _permit_snapshots(scene: scenes.Scene, _pid: int) -> None:
+    time.sleep(int(scenes.OPTIONS['window_timeout']) + 5)
+    _rbd(scene, 'snap', 'limit', 'clear')
+    _rbd(scene, 'snap', 'rm', '--no-progress', snapshot='@last')
+    # Stock cinder-volume hangs in librbd once a clone of its has failed.
+    cloud.restart('cinder-volume')
 
 
 def _start_volume_after_the_window(_scene: scenes.Scene, _pid: int) -> None:
@@ -221,8 +235,8 @@ FAULTS = (
     Fault('RabbitMQ killed', _kill_service('rabbitmq'), _start_rabbitmq),
     Fault('cinder-volume killed', _kill_service('cinder-volume'),
           _start_volume_after_the_window, BEFORE_THE_CAST),
-    Fault('snapshot fails', _rbd_snapshots('set', '--limit', '0'),
-          _rbd_snapshots('clear'), ('engaged',)),
+    Fault('snapshot fails', _permit_no_snapshot, _permit_snapshots,
+          BEFORE_THE_CAST),
     Fault('backup force-deleted', _delete),
-    Fault('backup reset', _reset),
+    Fault('backup reset', _reset, told=False),
 )

@@ -83,7 +83,7 @@ def _run(scene: scenes.Scene, fault: faults.Fault, step: str, pid: int,
         result = dataclasses.replace(
             result, seconds=time.monotonic() - struck,
             outcome=scene.settled(backup))
-        _check(scene, result.outcome)
+        _check(scene, result.outcome, fault.told)
         if began is not None and result.outcome.level == 'write-through':
             scene.verify(backup, began)
         scene.remove(backup)
@@ -94,13 +94,14 @@ def _run(scene: scenes.Scene, fault: faults.Fault, step: str, pid: int,
     return result
 
 
-def _check(scene: scenes.Scene, outcome: scenes.Outcome | None) -> None:
+def _check(scene: scenes.Scene, outcome: scenes.Outcome | None,
+           told: bool) -> None:
     """See that nothing is left, and that the backup says what it is."""
     scene.recovered(RECOVERY)
     scene.check_record()
     scene.check_writers()
     assert outcome is not None
-    if outcome.status == 'error' and not outcome.text:
+    if outcome.status == 'error' and told and not outcome.text:
         raise console.CloudError('the backup failed without a reason')
     if outcome.status == 'available' and outcome.level != 'write-through' \
             and not outcome.text:

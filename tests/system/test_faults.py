@@ -26,7 +26,6 @@ STRUCK = (('cinder-backup killed', 'starting'),
           ('worker killed', 'engaged'),
           ('libvirtd killed', 'passed'),
           ('agent silent', 'releasing'),
-          ('snapshot fails', 'engaged'),
           ('backup force-deleted', 'cast'))
 AT_RANDOM = 2
 

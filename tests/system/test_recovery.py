@@ -26,11 +26,13 @@ from tests.faults import faults
 from tests.faults import scene as scenes
 from tests.faults import steps
 from tests.functional import test_freeze
+from tests import guests
 from tests.system import base
 
 OTHER = 'vm2'
 # A host counts as down when it was silent for so long; the default is 60 s.
 DOWN = 10
+BLOCKED_FOR = 45
 
 
 class FreezeWithoutLeaseTest(base.TestCase):
@@ -39,12 +41,18 @@ class FreezeWithoutLeaseTest(base.TestCase):
         super().setUp()
         self.server_with_volume()
         cloud.restart_backup(scenes.PLUGIN)
+        self.addCleanup(self.await_exec)
         self.addCleanup(steps.go)
+
+    def await_exec(self) -> None:
+        """Wait until the agent permits again what tests need."""
+        console.wait_for('an agent that permits guest-exec',
+                         lambda: self.guest.run('true'), 2 * BLOCKED_FOR,
+                         failed=(guests.GuestError,))
 
     def die_while_frozen(self) -> float:
         """Have cinder-backup killed in its freeze; return when."""
-        self.guest.run('sh', '-c', test_freeze.BLOCK.replace(
-            f'sleep {test_freeze.BLOCKED_FOR}', 'sleep 60'))
+        self.guest.run('sh', '-c', test_freeze.block_exec(BLOCKED_FOR))
         time.sleep(4)
         self.guest.wait()
         steps.arm('frozen')
