@@ -62,6 +62,19 @@ def locate(context: Any, volume: Any, options: Any) -> list[guest.Target]:
         for instance, rows in instances.items()]
 
 
+def in_use(volume: Any) -> bool:
+    """Whether somebody may write to a volume that is being backed up.
+
+    By its status before the backup; where stock Cinder has spoilt that (the
+    end of a backup that was reset writes it again), by its instances.
+    """
+    if volume.previous_status in ('in-use', 'available'):
+        return bool(volume.previous_status == 'in-use')
+    return any(attachment.attach_status == 'attached'
+               and attachment.instance_uuid
+               for attachment in volume.volume_attachment)
+
+
 def driver_type(volume: Any) -> str | None:
     """Return how the volume is connected: ``rbd``, ``iscsi``, …
 

@@ -164,7 +164,7 @@ class Backups:
 
     def _is_ours(self, backup: Any, volume: Any) -> bool:
         return bool(self._options.methods and not backup.snapshot_id
-                    and volume.previous_status == 'in-use')
+                    and attachments.in_use(volume))
 
     def _policy(self, volume: Any) -> policy.Policy:
         return policy.of(volume.metadata, self._options.required_level)

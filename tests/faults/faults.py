@@ -117,6 +117,17 @@ def _start_libvirt(scene: scenes.Scene, _pid: int) -> None:
     scene.reconnect()
 
 
+def _start_backup_once_put_back(scene: scenes.Scene, pid: int) -> None:
+    """Let the other workers and the new one put back; then start afresh.
+
+    When stock Cinder starts a worker again it resets the volume also of a
+    backup that another worker is still storing, whose end then spoils the
+    next one's previous_status.
+    """
+    scene.recovered(scenes.LEASE)
+    _start_backup(scene, pid)
+
+
 def _silence_libvirt(scene: scenes.Scene, pid: int) -> None:
     libvirtd = cloud.daemon('libvirtd').pid
     if libvirtd:
@@ -212,7 +223,8 @@ FAULTS = (
           anytime=True),
     Fault('host gone until the lease ended', _kill_service(BACKUP),
           _start_backup_after_the_lease, steps.CHANGED),
-    Fault('worker killed', _kill_worker, anytime=True),
+    Fault('worker killed', _kill_worker, _start_backup_once_put_back,
+          anytime=True),
     Fault('cinder-backup SIGTERM', _signal_service(BACKUP, signal.SIGTERM),
           _start_backup, anytime=True),
     Fault('cinder-backup SIGHUP', _signal_service(BACKUP, signal.SIGHUP),

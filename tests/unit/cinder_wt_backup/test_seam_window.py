@@ -95,6 +95,14 @@ class CastTest(base.BackupTestCase):
         self.assertEqual('flushed', backup.metadata[LEVEL])
         self.assertIn('live volume', backup.metadata[REASON])
 
+    def test_a_previous_status_that_was_spoilt_hides_no_instance(self
+                                                                 ) -> None:
+        # Cinder then takes the volume for detached, and gives it as it is.
+        self.cinder_volume.act = self.cinder_volume.give_the_volume
+        backup = self.create(self.backup(self.attached(
+            previous_status='backing-up')))
+        self.assertEqual('flushed', backup.metadata[LEVEL])
+
     def test_the_guest_does_not_wait_for_a_worker(self) -> None:
         workers = threading.BoundedSemaphore(1)
         self.manager = self.cinder_volume.manager = self.started(
