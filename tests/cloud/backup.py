@@ -81,8 +81,8 @@ class Ready:
 def _is_known(host: str, since: float) -> bool:
     """Whether the latest that the scheduler heard of each worker is good.
 
-    The scheduler believes whichever came last, also one of the process that
-    was there before, and every worker begins with bad news.
+    The scheduler believes whichever came last, also of the process that was
+    there before, and a worker may begin with bad news.
     """
     after = datetime.datetime.fromtimestamp(since).isoformat(' ')
     news = f'Received backup service update from {host}: '
@@ -92,7 +92,7 @@ def _is_known(host: str, since: float) -> bool:
     heard = ["'backend_state': True" in line for line in recent
              if news in line and line > after]
     workers = _workers(host)
-    return len(heard) > workers and all(heard[-workers:])
+    return len(heard) >= workers and all(heard[-workers:])
 
 
 def _workers(host: str) -> int:
