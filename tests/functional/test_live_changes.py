@@ -145,7 +145,7 @@ class LiveChanges(base.TestCase):
         with self.open(disk) as verdict:
             self.machine.reboot()
         self.machine.shell(f'mount /dev/{disk.name} {point}')
-        self.assert_level(Level.FLUSHED, 'before the release', verdict)
+        self.assert_level(Level.FLUSHED, 'a reboot', verdict)
         self.assert_next_window_holds(disk)
 
     @ddt.data(EXT4, BTRFS)
