@@ -63,9 +63,10 @@ def forget() -> None:
     """
     with contextlib.closing(connect()) as connection:
         for server in _servers(connection):
+            if server.isPersistent():
+                server.undefine()
             if server.isActive():
                 server.destroy()
-            server.undefine()
         for secret in connection.listAllSecrets():
             if secret.UUIDString() == layout.CEPH_SECRET:
                 secret.undefine()
@@ -112,5 +113,6 @@ def _is_active(server: libvirt.virDomain) -> bool:
 
 
 def _servers(connection: libvirt.virConnect) -> list[libvirt.virDomain]:
+    """Return Nova's servers, and guests that an aborted test left."""
     return [domain for domain in connection.listAllDomains()
-            if domain.name().startswith('instance-')]
+            if domain.name().startswith(('instance-', 'wt-'))]
