@@ -31,10 +31,10 @@ import libvirt
 import libvirt_qemu
 
 _PIECE = 512 * 1024
-_STATE = ('cat /proc/self/mountinfo; grep . /proc/sys/vm/dirty*; '
-          'ls -A /run | grep cinder-wt; '
-          'systemctl list-units --all --no-legend "cinder-wt*"; '
-          'ps -eo args | grep "[g]uardian[.]"; true')
+_SETTINGS = 'cat /proc/self/mountinfo; grep . /proc/sys/vm/dirty*; '
+_LEFT = ('ls -A /run | grep cinder-wt; '
+         'systemctl list-units --all --no-legend "cinder-wt*"; '
+         'ps -eo args | grep "[g]uardian[.]"; true')
 _MESSAGE_SECONDS = 20
 
 
@@ -109,7 +109,11 @@ class Guest:
 
     def state(self) -> str:
         """All that a window may change in a guest, and what it may leave."""
-        return self.run('sh', '-c', _STATE).text
+        return self.run('sh', '-c', _SETTINGS + _LEFT).text
+
+    def left(self) -> str:
+        """What a window may leave: empty when it has left nothing."""
+        return self.run('sh', '-c', _LEFT).text
 
     def spawn(self, *argv: str) -> int:
         """Start a program, without its output; return its process id."""

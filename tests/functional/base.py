@@ -141,7 +141,7 @@ class TestCase(base.BaseTestCase):
 
     def unchanged_by(self, before: str) -> None:
         """See that the guest is as it was, to the last byte."""
-        self.assertEqual(before, self.machine.state())
+        self.assertEqual(before, self.machine.guest.state())
 
 
 def kinds(verdict: Sequence[evidence.Evidence]) -> dict[str, int]:

@@ -29,9 +29,6 @@ PROJECT = '0123456789abcdef0123456789abcdef'
 COMMAND_LINE = ('root=/dev/vda ro console=ttyS0 quiet net.ifnames=0 '
                 'mitigations=off systemd.show_status=0')
 DISK_SIZE = 1 << 30
-_LEFT = ('ls -A /run | grep cinder-wt || true; '
-         'systemctl list-units --all --no-legend "cinder-wt*"; '
-         'ps -eo args | grep "[g]uardian[.]" || true')
 
 _DOMAIN = """
 <domain type='qemu'>
@@ -160,16 +157,6 @@ class Machine:
     def shell(self, script: str, timeout: float = 60) -> str:
         """Run a shell script in the guest and return what it prints."""
         return self.guest.run('/bin/sh', '-ec', script, timeout=timeout).text
-
-    def state(self) -> str:
-        """All that a window may change in a guest, and what it may leave."""
-        return self.shell(
-            'cat /proc/self/mountinfo; grep . /proc/sys/vm/dirty*; '
-            + _LEFT)
-
-    def left(self) -> str:
-        """What a window may leave: empty when it has left nothing."""
-        return self.shell(_LEFT)
 
     def _name_of(self, volume: str) -> str:
         """Return the kernel's name of a disk that was just attached."""

@@ -44,7 +44,7 @@ class Freeze(base.TestCase):
     def test_guest_exec_is_blocked(self) -> None:
         disk = self.volume()
         point = self.mount(disk.name, 'mkfs.ext4 -q')
-        before = self.machine.state()
+        before = self.machine.guest.state()
         self.machine.shell(block_exec())
         written = self.machine.shell(
             f'dd if=/dev/urandom of={point}/f bs=1M count=20 2>/dev/null; '

@@ -167,7 +167,7 @@ class Afterwards(base.TestCase):
     def test_the_real_agent_again(self) -> None:
         disk = self.volume()
         self.mount(disk.name, 'mkfs.ext4 -q')
-        before = self.machine.state()
+        before = self.machine.guest.state()
         with hostile(self.machine, disk):
             told(self.machine, 'be', mode='pid', **{'for': PATIENCE})
             with self.window(disk, **OPTIONS) as verdict:

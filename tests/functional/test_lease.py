@@ -37,7 +37,7 @@ class Lease(base.TestCase):
         super().setUp()
         self.disk = self.volume()
         self.point = self.mount(self.disk.name, 'mkfs.ext4 -q')
-        self.before = self.machine.state()
+        self.before = self.machine.guest.state()
 
     def open(self, **values: object) -> window.Window:
         """Open a window; whether it is closed is the test's affair."""
@@ -59,7 +59,7 @@ class Lease(base.TestCase):
     def assert_put_back_in(self, seconds: float) -> None:
         """Wait until the guest is as it was."""
         end = time.monotonic() + seconds
-        while self.machine.state() != self.before:
+        while self.machine.guest.state() != self.before:
             if time.monotonic() > end:
                 self.unchanged_by(self.before)
             time.sleep(0.5)
@@ -173,7 +173,7 @@ class Tools(base.TestCase):
             self.machine.shell(f'mv {program} {program}.hidden')
             self.addCleanup(self.machine.shell,
                             f'mv {program}.hidden {program}')
-        before = self.machine.state()
+        before = self.machine.guest.state()
         with self.window(disk) as verdict:
             pass
         self.unchanged_by(before)

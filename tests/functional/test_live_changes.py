@@ -86,14 +86,14 @@ class LiveChanges(base.TestCase):
     def assert_put_back(self, before: str) -> None:
         """See that the guest gets as it was by its lease."""
         end = time.monotonic() + LEASE + BOUND
-        while self.machine.state() != before and time.monotonic() < end:
+        while self.machine.guest.state() != before and time.monotonic() < end:
             time.sleep(0.5)
         self.unchanged_by(before)
 
     def assert_next_window_holds(self, disk: machine.Disk) -> None:
         """See that nothing is left and that a window has its full level."""
-        self.assertEqual('', self.machine.left())
-        before = self.machine.state()
+        self.assertEqual('', self.machine.guest.left())
+        before = self.machine.guest.state()
         with self.window(disk) as verdict:
             pass
         self.assert_level(Level.WRITE_THROUGH, '', verdict)
@@ -101,7 +101,7 @@ class LiveChanges(base.TestCase):
 
     def test_it_is_paused(self) -> None:
         disk, _point = self.mounted_volume()
-        before = self.machine.state()
+        before = self.machine.guest.state()
         with self.open(disk, lease=LEASE, agent_timeout=5) as verdict:
             self.machine.suspend()
         self.machine.resume()
@@ -110,7 +110,7 @@ class LiveChanges(base.TestCase):
 
     def test_it_is_paused_and_resumed(self) -> None:
         disk, _point = self.mounted_volume()
-        before = self.machine.state()
+        before = self.machine.guest.state()
         with self.open(disk) as verdict:
             self.machine.suspend()
             time.sleep(1)
@@ -120,7 +120,7 @@ class LiveChanges(base.TestCase):
 
     def test_it_is_resumed_when_it_is_looked_for(self) -> None:
         disk, _point = self.mounted_volume()
-        before = self.machine.state()
+        before = self.machine.guest.state()
         resume = threading.Timer(2, self.machine.resume)
         with self.open(disk) as verdict:
             self.machine.suspend()
@@ -152,7 +152,7 @@ class LiveChanges(base.TestCase):
     def test_the_volume_is_detached(self, mkfs: str) -> None:
         disk = self.machine.add_disk()
         self.mount(disk.name, mkfs)
-        before = self.machine.state()
+        before = self.machine.guest.state()
         with self.open(disk) as verdict:
             self.machine.detach(disk)
         self.assert_level(Level.FLUSHED, 'detached', verdict)
@@ -161,7 +161,7 @@ class LiveChanges(base.TestCase):
 
     def test_the_volume_grows(self) -> None:
         disk, _point = self.mounted_volume()
-        before = self.machine.state()
+        before = self.machine.guest.state()
         with self.open(disk) as verdict:
             self.machine.resize(disk, 2 * machine.DISK_SIZE)
         self.assert_level(Level.WRITE_THROUGH, '', verdict)
@@ -190,13 +190,13 @@ class LiveChanges(base.TestCase):
             self.machine.shell(change.format(f'/dev/{disk.name}', point))
         self.assert_level(level, words, verdict)
         self.assertEqual(options, self.machine.shell(OPTIONS.format(point)))
-        self.assertEqual('', self.machine.left())
+        self.assertEqual('', self.machine.guest.left())
 
     def test_it_is_migrated(self) -> None:
         other = self.useFixture(second_host.SecondHost())
         self.uris = (layout.LIBVIRT_TCP_URI, other.uri)
         disk, _point = self.mounted_volume()
-        before = self.machine.state()
+        before = self.machine.guest.state()
         with self.open(disk) as verdict:
             self.machine.migrate(other.uri)
             self.addCleanup(self.machine.migrate, layout.LIBVIRT_TCP_URI)

@@ -36,7 +36,7 @@ class WriteThrough(base.TestCase):
         disk = self.volume()
         point = self.mount(disk.name, mkfs, 'noatime')
         load = self.writers(point)
-        before = self.machine.state()
+        before = self.machine.guest.state()
         with self.window(disk) as verdict:
             status = load.status()
             snapshot = disk.snapshot()
@@ -58,7 +58,7 @@ class WriteThrough(base.TestCase):
         self.machine.shell(f'udevadm settle; mkfs.btrfs -q {link}; '
                            f'mkdir -p /mnt/link; mount {link} /mnt/link')
         self.addCleanup(self.machine.shell, 'umount /mnt/link')
-        before = self.machine.state()
+        before = self.machine.guest.state()
         with self.window(disk) as verdict:
             pass
         self.unchanged_by(before)
@@ -86,7 +86,7 @@ class WriteThrough(base.TestCase):
             f'mount /dev/{second} "{point}/a b"')
         self.addCleanup(self.machine.shell, f'umount "{point}/a b"')
         outer, inner = self.writers(point), self.writers(f'{point}/a b')
-        before = self.machine.state()
+        before = self.machine.guest.state()
         with self.window(disk) as verdict:
             statuses = outer.status(), inner.status()
             snapshot = disk.snapshot()
@@ -106,7 +106,7 @@ class WriteThrough(base.TestCase):
                         'vm.dirty_background_ratio=10')
         load = self.writers(point)
         load.fill(150)
-        before = self.machine.state()
+        before = self.machine.guest.state()
         self.machine.shell('systemd-run -q --unit=sampler sh -c "while :; do '
                            'grep . /proc/sys/vm/dirty*; sleep 0.1; done '
                            '>/run/sampled"')
@@ -138,7 +138,7 @@ class WriteThrough(base.TestCase):
             f'mkdir -p /mnt/bind; mount -o bind,ro {point} /mnt/bind')
         self.addCleanup(self.machine.shell, 'umount /mnt/bind; '
                         'sed -i /commit=15/d /etc/fstab')
-        before = self.machine.state()
+        before = self.machine.guest.state()
         with self.window(disk) as verdict:
             self.assertIn('rw,sync', self.machine.shell(
                 f'grep " {point} " /proc/self/mountinfo'))
@@ -188,7 +188,7 @@ class WriteThrough(base.TestCase):
     def test_barrier_makes_it_as_clean_as_unmounted(self) -> None:
         disk = self.volume('scsi')
         load = self.writers(self.mount(disk.name, 'mkfs.ext4 -q'))
-        before = self.machine.state()
+        before = self.machine.guest.state()
         status = load.status()
         with self.window(disk, barrier='freeze') as verdict:
             snapshot = disk.snapshot()
@@ -202,7 +202,7 @@ class WriteThrough(base.TestCase):
     def test_a_window_that_outlasts_the_freeze_keeps_its_level(self) -> None:
         disk = self.volume()
         point = self.mount(disk.name, 'mkfs.ext4 -q')
-        before = self.machine.state()
+        before = self.machine.guest.state()
         with self.window(disk, barrier='freeze',
                          freeze_timeout=1) as verdict:
             time.sleep(3)       # nothing can be run in a frozen guest
