@@ -54,16 +54,27 @@ def lives(process: str) -> bool:
 def recover(context: Any, host: str, options: Any) -> None:
     """Close what processes of this host, and hosts that are down, left open.
 
+    Does nothing while another worker is at it: nobody waits for that.
+
     :param host: this host, as cinder-backup calls it
     """
-    with coordination.COORDINATOR.get_lock(LOCK):
-        for volume, entry in record.left_open(context, host):
-            if entry.lapsed or not lives(entry.process):
+    lock = coordination.COORDINATOR.get_lock(LOCK)
+    if not lock.acquire(blocking=False):
+        return
+    try:
+        _recover(context, host, options)
+    finally:
+        lock.release()
+
+
+def _recover(context: Any, host: str, options: Any) -> None:
+    for volume, entry in record.left_open(context, host):
+        if entry.lapsed or not lives(entry.process):
+            release(context, volume, entry, options)
+    for other in _hosts_down(context):
+        for volume, entry in record.left_open(context, other):
+            if other != host and (entry.frozen or entry.lapsed):
                 release(context, volume, entry, options)
-        for other in _hosts_down(context):
-            for volume, entry in record.left_open(context, other):
-                if other != host and (entry.frozen or entry.lapsed):
-                    release(context, volume, entry, options)
 
 
 def release(context: Any, volume: Any, entry: record.Entry,

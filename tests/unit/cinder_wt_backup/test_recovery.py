@@ -16,6 +16,7 @@ import subprocess
 import time
 from typing import Any
 
+from cinder import coordination
 from cinder import objects
 from cinder.tests.unit import utils
 import ddt
@@ -94,6 +95,16 @@ class OwnTest(RecoverTestCase):
         self.assertEqual('', self.recover())
         self.assertEqual(base.TOKEN, self.guardian.holder)
         self.assertEqual([volume.id], self.open_windows())
+
+    def test_another_worker_that_is_at_it_is_not_waited_for(self) -> None:
+        volume, _domain = self.left_open()
+        lock = coordination.COORDINATOR.get_lock(recovery.LOCK)
+        self.assertTrue(lock.acquire(blocking=False))
+        self.recover()
+        self.assertEqual([volume.id], self.open_windows())
+        lock.release()
+        self.recover()
+        self.assertEqual([], self.open_windows())
 
     def test_unless_its_lease_ended_long_ago(self) -> None:
         self.left_open(process=recovery.this_process(), seconds=-1)
