@@ -64,6 +64,14 @@ class Stage(contextlib.ExitStack):
         guest.wait(_SECONDS)
         return guest
 
+    def stop_server(self) -> None:
+        """Have Nova shut the server down."""
+        self._set_power(self.cloud.compute.stop_server, 'SHUTOFF')
+
+    def start_server(self) -> None:
+        """Have Nova start the server again."""
+        self._set_power(self.cloud.compute.start_server, 'ACTIVE')
+
     def volume(self, gibibytes: int) -> str:
         """Make an empty volume; return its id."""
         volume = self.cloud.block_storage.create_volume(
@@ -126,6 +134,11 @@ class Stage(contextlib.ExitStack):
         # Nova gives the domain the server's id.
         connection = libvirt.open(layout.LIBVIRT_URI)
         return connection.lookupByUUIDString(self._server.id)
+
+    def _set_power(self, ask: collections.abc.Callable[..., object],
+                   status: str) -> None:
+        ask(self._server)
+        self.cloud.compute.wait_for_server(self._server, status, wait=_SECONDS)
 
     def _target(self, volume: str) -> str:
         tree = xml.etree.ElementTree.fromstring(self.domain().XMLDesc())

@@ -15,6 +15,7 @@
 
 import argparse
 from collections.abc import Iterator
+import itertools
 import pathlib
 import random
 import re
@@ -29,6 +30,7 @@ from tests.demo import stage
 from tests.faults import faults
 from tests.faults import run
 from tests.faults import scene as scenes
+from tests.faults import steps
 
 REPORT = layout.CLOUD / 'faults.txt'
 
@@ -75,13 +77,23 @@ def _options() -> argparse.Namespace:
 
 def _results(scene: scenes.Scene, options: argparse.Namespace,
              chance: random.Random) -> Iterator[run.Result]:
-    for fault in () if options.no_steps else faults.FAULTS:
-        for step in fault.steps:
-            if (re.search(options.fault, fault.name)
-                    and options.step in ('', step)):
+    if not options.no_steps:
+        chosen = [(fault, step) for fault in faults.FAULTS
+                  for step in (*fault.steps, *fault.frozen)
+                  if re.search(options.fault, fault.name)
+                  and options.step in ('', step)]
+        for barrier, group in itertools.groupby(
+                sorted(chosen, key=_with_barrier), _with_barrier):
+            scene.configure(barrier)
+            for fault, step in group:
                 yield run.at_step(scene, fault, step, options.verify)
+        scene.configure(barrier=False)
     for _number in range(options.random):
         yield run.at_random(scene, chance)
+
+
+def _with_barrier(struck: tuple[faults.Fault, str]) -> bool:
+    return struck[1] == steps.FROZEN
 
 
 def _line(result: run.Result) -> str:
@@ -89,16 +101,19 @@ def _line(result: run.Result) -> str:
     became = f'{outcome.status} {outcome.level}' if outcome else ''
     text = outcome.text if outcome else ''
     verdict = f'FAILED: {result.problem}' if result.problem else 'passed'
-    return (f'{result.fault:32} {result.step:10} {result.seconds:6.1f} s  '
+    return (f'{result.fault:32} {result.step:10} {result.changed:5.1f} s '
+            f'{result.seconds:7.1f} s  '
             f'{became:24} {verdict:8} {text[:90]}').rstrip()
 
 
 def _table(results: list[run.Result]) -> str:
     failed = sum(bool(result.problem) for result in results)
-    head = (f'{"fault":32} {"step":10} {"as before":>8}  {"backup":24} '
-            f'{"verdict":8} reason')
+    longest = max((result.changed for result in results), default=0.0)
+    head = (f'{"fault":32} {"step":10} {"changed":>7} {"as before":>9}  '
+            f'{"backup":24} {"verdict":8} reason')
     return '\n'.join([head, *map(_line, results), '',
-                      f'{len(results)} runs, {failed} with something wrong',
+                      f'{len(results)} runs, {failed} with something wrong; '
+                      f'no guest was changed for longer than {longest:.1f} s',
                       ''])
 
 

@@ -70,6 +70,11 @@ class Fault:
     anytime: bool = False
     told: bool = True
 
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The step of a frozen guest, if it makes sense there."""
+        return (steps.FROZEN,) if 'engaged' in self.steps else ()
+
 
 def kill_service(name: str) -> None:
     """End a service of the cloud, and its children, without a warning."""
@@ -103,8 +108,8 @@ def _kill_worker(_scene: scenes.Scene, pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def _start_backup(_scene: scenes.Scene, _pid: int) -> None:
-    cloud.restart_backup(scenes.PLUGIN)
+def _start_backup(scene: scenes.Scene, _pid: int) -> None:
+    scene.restart_backup()
 
 
 def _start_backup_after_the_lease(scene: scenes.Scene, pid: int) -> None:
@@ -128,11 +133,12 @@ def _start_backup_once_put_back(scene: scenes.Scene, pid: int) -> None:
     _start_backup(scene, pid)
 
 
-def _silence_libvirt(scene: scenes.Scene, pid: int) -> None:
-    libvirtd = cloud.daemon('libvirtd').pid
-    if libvirtd:
-        os.kill(libvirtd, signal.SIGSTOP)
-        threading.Timer(SILENCE, os.kill, (libvirtd, signal.SIGCONT)).start()
+def _silence_libvirt(seconds: float) -> Act:
+    def strike(_scene: scenes.Scene, _pid: int) -> None:
+        if pid := cloud.daemon('libvirtd').pid:
+            os.kill(pid, signal.SIGSTOP)
+            threading.Timer(seconds, os.kill, (pid, signal.SIGCONT)).start()
+    return strike
 
 
 def _in_guest(script: str) -> Act:
@@ -165,6 +171,10 @@ def _after_boot(scene: scenes.Scene, _pid: int) -> None:
     time.sleep(2)
     scene.guest.wait(120)
     scene.prepare()
+
+
+def _shut_off(scene: scenes.Scene, _pid: int) -> None:
+    scene.shut_off()
 
 
 def _delete(scene: scenes.Scene, _pid: int) -> None:
@@ -231,13 +241,17 @@ FAULTS = (
           anytime=True),
     Fault('libvirtd killed', _kill_service('libvirtd'),
           _start_libvirt, anytime=True),
-    Fault('libvirtd silent', _silence_libvirt, anytime=True),
+    Fault('libvirtd silent', _silence_libvirt(SILENCE), anytime=True),
+    Fault('libvirtd silent beyond the lease',
+          _silence_libvirt(scenes.LEASE + 5), steps=steps.CHANGED),
     Fault('agent killed', _in_guest(_KILL_AGENT), _await_agent,
           anytime=True),
     Fault('agent silent', _in_guest(_STOP_AGENT), _await_agent,
           anytime=True),
     Fault('guest paused', _pause, _await_agent, anytime=True),
     Fault('guest reset', _reboot, _after_boot,
+          ('starting', 'engaged', 'passed')),
+    Fault('guest shut off', _shut_off, _after_boot,
           ('starting', 'engaged', 'passed')),
     Fault('remounted by the admin', _in_guest(
         f'mount -o remount,nodev {scenes.disk.MOUNT}'), _remount_back,

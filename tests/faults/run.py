@@ -30,18 +30,22 @@ from tests.workload import host
 
 # The lease, what ends it, and what the slowest mend takes.
 RECOVERY = scenes.LEASE + 50
+# What nothing in the way lets a backup reach; the latter with a barrier.
+WHOLE = ('write-through', 'filesystem')
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
     """What came of one run.
 
-    :ivar seconds: from the strike until the guest was as before
+    :ivar changed: how long the guest was changed, in its own seconds
+    :ivar seconds: from the strike until it was as before, and mended
     :ivar problem: empty: passed
     """
 
     fault: str
     step: str
+    changed: float = 0.0
     seconds: float = 0.0
     outcome: scenes.Outcome | None = None
     problem: str = ''
@@ -54,6 +58,7 @@ def at_step(scene: scenes.Scene, fault: faults.Fault, step: str,
     :param verify: whether a backup that claims write-through is restored
         and compared
     """
+    steps.store_all(verify)
     steps.arm(step)
     began = scene.load.status()
     backup = scene.backup = scene.request()
@@ -63,6 +68,7 @@ def at_step(scene: scenes.Scene, fault: faults.Fault, step: str,
 
 def at_random(scene: scenes.Scene, chance: random.Random) -> Result:
     """Strike some fault at some moment of a backup."""
+    steps.store_all(False)
     fault = chance.choice([one for one in faults.FAULTS if one.anytime])
     seconds = chance.uniform(0, 7)
     backup = scene.backup = scene.request()
@@ -82,9 +88,9 @@ def _run(scene: scenes.Scene, fault: faults.Fault, step: str, pid: int,
         scene.recovered(RECOVERY)
         result = dataclasses.replace(
             result, seconds=time.monotonic() - struck,
-            outcome=scene.settled(backup))
+            outcome=scene.settled(backup), changed=scene.watch.longest())
         _check(scene, result.outcome, fault.told)
-        if began is not None and result.outcome.level == 'write-through':
+        if began is not None and result.outcome.level in WHOLE:
             scene.verify(backup, began)
         scene.remove(backup)
         _check_next(scene)
@@ -103,14 +109,14 @@ def _check(scene: scenes.Scene, outcome: scenes.Outcome | None,
     assert outcome is not None
     if outcome.status == 'error' and told and not outcome.text:
         raise console.CloudError('the backup failed without a reason')
-    if outcome.status == 'available' and outcome.level != 'write-through' \
+    if outcome.status == 'available' and outcome.level not in WHOLE \
             and not outcome.text:
         raise console.CloudError(f'{outcome.level} without a reason')
 
 
 def _check_next(scene: scenes.Scene) -> None:
     following = scene.clean()
-    if (following.status, following.level) != ('available', 'write-through'):
+    if following.status != 'available' or following.level not in WHOLE:
         raise console.CloudError(f'the following backup: {following}')
 
 

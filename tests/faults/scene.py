@@ -14,6 +14,7 @@
 """One server with a volume that is written to, and what must hold of it."""
 
 import contextlib
+import copy
 import dataclasses
 import time
 from typing import Any
@@ -27,6 +28,7 @@ from tests.cloud import database
 from tests.demo import disk
 from tests.demo import stage
 from tests.faults import steps
+from tests.faults import watch
 from tests import guests
 from tests.system import base
 from tests.workload import host
@@ -64,6 +66,7 @@ class Scene:
     :ivar guest: the guest
     :ivar volume: the volume's id
     :ivar load: the writers
+    :ivar watch: sees how long the guest is changed
     :ivar backup: the backup that is being made
     """
 
@@ -72,7 +75,7 @@ class Scene:
     def __init__(self, made: stage.Stage) -> None:
         self._stage = made
         self.storage = made.cloud.block_storage
-        cloud.restart_backup(PLUGIN)
+        self.configure(barrier=False)
         console.say('booting a server')
         self.guest = made.boot(MEMORY_MIB)
         self.volume = made.volume(1)
@@ -83,6 +86,17 @@ class Scene:
         made.callback(self.guest.run, 'umount', disk.MOUNT)
         made.callback(self.stop_writers)
 
+    def configure(self, barrier: bool) -> None:
+        """Start cinder-backup with the plugin, with a barrier or without."""
+        self._options = copy.deepcopy(PLUGIN)
+        if barrier:
+            self._options['write_through']['barrier'] = 'freeze'
+        self.restart_backup()
+
+    def restart_backup(self) -> None:
+        """Start cinder-backup again, as it was."""
+        cloud.restart_backup(self._options)
+
     def prepare(self) -> None:
         """Mount and start the writers: after every boot."""
         self._folder = str(uuid.uuid4())
@@ -91,7 +105,14 @@ class Scene:
                        f'mount {self.device} {disk.MOUNT}; mkdir {folder}')
         self.load = host.Workload(self.guest, folder)
         self.load.start(records_per_second=100, rows_per_second=2)
+        self.watch = watch.Watch(self.guest, disk.MOUNT)
         self.before = self.guest.state()
+
+    def shut_off(self) -> None:
+        """Have Nova shut the server down, and start it again."""
+        self._stage.stop_server()
+        self._stage.start_server()
+        self.guest.wait(120)
 
     def reconnect(self) -> None:
         """Speak to the guest again after libvirtd was started again."""
@@ -116,7 +137,7 @@ class Scene:
         while (outcome := self._outcome(backup)).status in ('creating',
                                                             'deleting'):
             if time.monotonic() > end:
-                cloud.restart_backup(PLUGIN)
+                self.restart_backup()
                 end = time.monotonic() + timeout
             time.sleep(0.5)
         return outcome

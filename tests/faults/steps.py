@@ -18,14 +18,17 @@ import os
 from tests.cloud import console
 from tests.cloud import layout
 
-# In the order in which a backup comes to them; ``frozen`` with a barrier.
+# In the order in which a backup comes to them.
 ALL = ('requested', 'recorded', 'starting', 'engaged', 'cast', 'passed',
        'releasing', 'released', 'closed', 'stored')
+# With a barrier there is one more.
+FROZEN = 'frozen'
 # Here the guest is changed, or is being changed.
 CHANGED = ('starting', 'engaged', 'cast', 'passed', 'releasing')
 
 FOLDER = layout.CLOUD / 'faults'
 ARMED, REACHED = FOLDER / 'armed', FOLDER / 'reached'
+WHOLE = FOLDER / 'whole'
 
 
 def arm(step: str) -> None:
@@ -60,6 +63,12 @@ def tell_reached(step: str, pid: int) -> None:
     """Tell that a process waits."""
     _write(REACHED, f'{step} {pid}')
     ARMED.unlink(missing_ok=True)
+
+
+def store_all(wanted: bool) -> None:
+    """Have backups store all their data, not only the first of them."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    WHOLE.touch() if wanted else WHOLE.unlink(missing_ok=True)
 
 
 def _write(path: os.PathLike[str], text: str) -> None:
