@@ -40,7 +40,7 @@ from tests import guests
 
 BACKUP = 'cinder-backup'
 # Longer than one answer of the agent is waited for.
-SILENCE = scenes.LEASE // 4
+SILENCE = 10
 BEFORE_THE_CAST = ('requested', 'recorded', 'starting', 'engaged')
 ALL = steps.ALL
 
@@ -204,7 +204,8 @@ def _permit_snapshots(scene: scenes.Scene, _pid: int) -> None:
     _rbd(scene, 'snap', 'limit', 'clear')
     _rbd(scene, 'snap', 'rm', '--no-progress', snapshot='@last')
     # Stock cinder-volume hangs in librbd once a clone of its has failed.
-    cloud.restart('cinder-volume')
+    kill_service('cinder-volume')
+    cloud.up(['cinder-volume'])
 
 
 def _start_volume_after_the_window(_scene: scenes.Scene, _pid: int) -> None:

@@ -36,9 +36,9 @@ from tests.workload import host
 MEMORY_MIB = 768
 WORKERS = 2
 # Short, so that a run is; lease exceeds what conf.check wants of it.
-OPTIONS = {'agent_timeout': '3', 'drain_timeout': '2', 'window_timeout': '15',
-           'lock_timeout': '15', 'lease': '40'}
-LEASE = 40
+OPTIONS = {'agent_timeout': '3', 'drain_timeout': '2', 'window_timeout': '10',
+           'lock_timeout': '15', 'lease': '30'}
+LEASE = 30
 # Seconds in which a backup ends by itself, if stock Cinder lets it.
 SETTLING = 40
 PLUGIN = base.plugin('posix', OPTIONS, backup_workers=str(WORKERS))
@@ -83,8 +83,11 @@ class Scene:
         disk.make_filesystem(self.guest, self.device, 'ext4')
         self.prepare()
         made.callback(made.detach, self.volume)
+        # What is interrupted may be in the middle of a backup.
+        made.callback(self.idle)
         made.callback(self.guest.run, 'umount', disk.MOUNT)
         made.callback(self.stop_writers)
+        made.callback(steps.go)
 
     def configure(self, barrier: bool) -> None:
         """Start cinder-backup with the plugin, with a barrier or without."""
@@ -104,7 +107,7 @@ class Scene:
         self.guest.run('sh', '-c', f'udevadm settle; mkdir -p {disk.MOUNT}; '
                        f'mount {self.device} {disk.MOUNT}; mkdir {folder}')
         self.load = host.Workload(self.guest, folder)
-        self.load.start(records_per_second=100, rows_per_second=2)
+        self.load.start(records_per_second=40, rows_per_second=1)
         self.watch = watch.Watch(self.guest, disk.MOUNT)
         self.before = self.guest.state()
 
