@@ -8,8 +8,8 @@ STESTR := PYTHONWARNINGS=ignore $(VENV)/bin/stestr run --serial
 THREADS := OS_CINDER_DISABLE_EVENTLET_PATCHING=true
 
 .DEFAULT_GOAL := help
-.PHONY: help install cloud test pep8 unit functional system faults demo benchmark \
-	status down destroy
+.PHONY: help install cloud test pep8 unit functional system faults matrix demo \
+	benchmark status down destroy
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +28,9 @@ pep8: install ## style, types, security
 unit: install ## unit tests: no root, no cloud
 	@PYTHONWARNINGS=ignore $(VENV)/bin/stestr run
 	@$(THREADS) PYTHONWARNINGS=ignore $(VENV)/bin/stestr -q run
+
+matrix: install ## the level that each kind of volume reaches, as a table
+	@$(PYTHON) -m tests.matrix $(MATRIX)
 
 functional: install ## windows on a real guest behind a real libvirt
 	@python3 -m tests.cloud up libvirtd

@@ -35,6 +35,7 @@ from cinder_wt_backup import exceptions
 from cinder_wt_backup import policy
 from cinder_wt_backup import record
 from cinder_wt_backup import recovery
+from cinder_wt_backup import verified
 from cinder_wt_backup import window as windows
 
 LOG = logging.getLogger(__name__)
@@ -111,8 +112,11 @@ class Backups:
                 return
             time.sleep(POLL)
 
-    def proof(self, context: Any, backup: Any) -> evidence.Evidence | None:
+    def proof(self, context: Any, backup: Any,
+              point_in_time: Any = None) -> evidence.Evidence | None:
         """Return what the backup can claim; None: it is exempt.
+
+        :param point_in_time: a file that has it, to be looked at, if any
 
         :raises PolicyError: it has to fail, for not reaching what it must
         """
@@ -132,10 +136,20 @@ class Backups:
             found = found.lowered(
                 evidence.Level.FLUSHED, 'the back end gave the live volume '
                 'instead of a snapshot of it')
+        if point_in_time is not None:
+            found = self._verified(context, backup, found, point_in_time)
         refusal = wish.refuse(found)
         if refusal:
             raise exceptions.PolicyError(refusal)
         return found
+
+    def _verified(self, context: Any, backup: Any, proof: evidence.Evidence,
+                  point_in_time: Any) -> evidence.Evidence:
+        seen = verified.against(proof, point_in_time)
+        if seen.level < proof.level:
+            # What was notified claimed too much.
+            self._noted(_notify, context, backup, seen)
+        return seen
 
     def happens_in_driver(self, service: str, volume: Any) -> bool:
         """Whether the point in time is made by the backup driver itself.

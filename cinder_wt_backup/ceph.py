@@ -25,7 +25,9 @@ from cinder import exception
 from cinder import objects
 
 from cinder_wt_backup import backups as all_backups
+from cinder_wt_backup import evidence
 from cinder_wt_backup import exceptions
+from cinder_wt_backup import native
 
 
 def with_window(driver: type, backups: all_backups.Backups) -> type:
@@ -38,10 +40,15 @@ def with_window(driver: type, backups: all_backups.Backups) -> type:
 
     class CephInWindow(driver):  # type: ignore[misc]
 
-        def _backup_rbd(self, backup: Any, *args: Any, **kwargs: Any) -> Any:
-            self._wt_backup = backup
+        # What the backup that was made can claim.
+        wt_proof: evidence.Evidence | None = None
+
+        def _backup_rbd(self, backup: Any, volume_file: Any,
+                        *args: Any, **kwargs: Any) -> Any:
+            self._wt_backup, self._wt_file = backup, volume_file
             with contextlib.ExitStack() as self._wt_window:
-                return super()._backup_rbd(backup, *args, **kwargs)
+                return super()._backup_rbd(backup, volume_file, *args,
+                                           **kwargs)
 
         def _get_new_snap_name(self, backup_id: str) -> str:
             name: str = super()._get_new_snap_name(backup_id)
@@ -57,19 +64,38 @@ def with_window(driver: type, backups: all_backups.Backups) -> type:
         def _rbd_diff_transfer(self, *args: Any, **kwargs: Any) -> Any:
             # A restore transfers too, without a snapshot of ours.
             if getattr(self, '_wt_snapshot', None):
-                self._wt_end(kwargs.get('src_snap'))
+                self._wt_end(kwargs['src_snap'])
             return super()._rbd_diff_transfer(*args, **kwargs)
 
-        def _wt_end(self, snapshot: str | None) -> None:
+        def _wt_end(self, snapshot: str) -> None:
             if self._wt_covered and snapshot == self._wt_snapshot:
                 self._wt_covered()
             self._wt_snapshot = None
             self._wt_window.close()
             try:
-                backups.proof(self.context, self._wt_backup)
+                self.wt_proof = backups.proof(
+                    self.context, self._wt_backup,
+                    _Snapshot(self._wt_file, snapshot))
             except exceptions.PolicyError as error:
                 # What the ceph driver cleans up after.
                 raise exception.BackupRBDOperationFailed(str(error)) from error
 
     CephInWindow.__name__ = driver.__name__
     return CephInWindow
+
+
+class _Snapshot:
+    """The file of a live image, as it was at one of its snapshots."""
+
+    def __init__(self, file: Any, name: str) -> None:
+        self._file, self._name = file, name
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        image = native.off_the_loop(self._file.rbd_image)
+        image.set_snap(self._name)
+        try:
+            data: bytes = self._file.read(size)
+            return data
+        finally:
+            image.set_snap(None)

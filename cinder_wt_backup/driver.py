@@ -72,11 +72,12 @@ class WriteThroughBackupDriver:
         volume = objects.Volume.get_by_id(self._context, backup.volume_id)
         in_driver = self.backups.happens_in_driver(backup.service, volume)
         if not in_driver:
-            proof = self.backups.proof(self._context, backup)
+            proof = self.backups.proof(self._context, backup, volume_file)
         updates = dict(self._wrapped.backup(
             backup, volume_file, *args, **kwargs) or {})
         if in_driver:
-            proof = self.backups.proof(self._context, backup)
+            proof = self._wrapped.wt_proof or self.backups.proof(
+                self._context, backup)
         if proof:
             updates['metadata'] = {
                 **evidence.without(backup.metadata),

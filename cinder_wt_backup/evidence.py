@@ -49,6 +49,8 @@ class Evidence:
     :ivar filesystems: how many of each type were made consistent
     :ivar window_ms: how long the window was open, milliseconds
     :ivar freeze_ms: how long a guest was frozen, milliseconds
+    :ivar verified: what the point in time itself shows, a value of
+        :class:`cinder_wt_backup.ondisk.State`; empty: nobody looked
     """
 
     level: Level
@@ -57,6 +59,7 @@ class Evidence:
     filesystems: Mapping[str, int] = dataclasses.field(default_factory=dict)
     window_ms: int = 0
     freeze_ms: int = 0
+    verified: str = ''
 
     def lowered(self, level: Level, reason: str) -> 'Evidence':
         """Return this evidence with a claim of ``level`` at the most."""
@@ -86,6 +89,8 @@ class Evidence:
             values['filesystems'] = ','.join(
                 f'{kind}={number}' for kind, number
                 in sorted(self.filesystems.items()))
+        if self.verified:
+            values['verified'] = self.verified
         if self.reason:
             values['reason'] = self.reason
         return {PREFIX + key: _bounded(text) for key, text in values.items()}
@@ -108,7 +113,8 @@ class Evidence:
                                 for kind, _, number in pairs
                                 if number.isdigit()},     # else cut short
                    window_ms=int(get('window_ms', '0')),
-                   freeze_ms=int(get('freeze_ms', '0')))
+                   freeze_ms=int(get('freeze_ms', '0')),
+                   verified=get('verified'))
 
 
 def worst(parts: Iterable[Evidence]) -> Evidence:

@@ -37,7 +37,7 @@ def call(timeout: float, function: Callable[..., Any], *args: Any) -> Any:
 
     def run() -> None:
         try:
-            result.append((_off_the_loop(function)(*args), None))
+            result.append((off_the_loop(function)(*args), None))
         except BaseException as error:
             result.append((None, error))
         finally:
@@ -58,7 +58,7 @@ def run_forever(function: Callable[[], Any]) -> None:
     :param function: has to return every now and then: a process that ends
         waits for the call that is under way (eventlet.tpool.killall)
     """
-    once = _off_the_loop(function)
+    once = off_the_loop(function)
 
     def loop() -> None:
         while True:
@@ -67,9 +67,9 @@ def run_forever(function: Callable[[], Any]) -> None:
     threading.Thread(target=loop, name='wt-native-loop', daemon=True).start()
 
 
-def _off_the_loop(function: Callable[..., Any]) -> Callable[..., Any]:
+def off_the_loop(blocking: Any) -> Any:
+    """Return a function, or an object, whose calls stop no green thread."""
     wrap = getattr(utils, 'tpool_wrap', None)
     if wrap is None:        # Cinder before 2026: eventlet only
         wrap = utils.tpool.Proxy
-    wrapped: Callable[..., Any] = wrap(function)
-    return wrapped
+    return wrap(blocking)

@@ -110,7 +110,10 @@ mark_of() {                         # NUMBER TYPE, after look
             [ -z "$_name" ] || [ ! -d "$_folder" ] || _at=$_folder
         done ;;
     esac
-    mark=$_at=$(stat -c %i "$_at")
+    case $_at in
+    -) mark=-=- ;;                  # the kernel shows none
+    *) mark=$_at=$(stat -c %i "$_at") ;;
+    esac
 }
 
 # Block devices that hold the volume's data: $devices, "maj:min name leaf".

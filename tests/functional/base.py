@@ -52,6 +52,16 @@ def options(**values: object) -> object:
     return group
 
 
+def start_locks() -> None:
+    """Have Cinder's locks in this process, unless it has them."""
+    if not coordination.COORDINATOR.started:
+        locks = tempfile.mkdtemp(prefix='locks-', dir=layout.CLOUD)
+        atexit.register(shutil.rmtree, locks, ignore_errors=True)
+        cfg.CONF.set_override('backend_url', f'file://{locks}',
+                              'coordination')
+        coordination.COORDINATOR.start()
+
+
 class TestCase(base.BaseTestCase):
     """Tests on the shared guest, which each must leave as it found it."""
 
@@ -63,12 +73,7 @@ class TestCase(base.BaseTestCase):
         super().setUp()
         self.machine = self.booted()
         self.mounted: list[str] = []
-        if not coordination.COORDINATOR.started:
-            locks = tempfile.mkdtemp(prefix='locks-', dir=layout.CLOUD)
-            atexit.register(shutil.rmtree, locks, ignore_errors=True)
-            cfg.CONF.set_override('backend_url', f'file://{locks}',
-                                  'coordination')
-            coordination.COORDINATOR.start()
+        start_locks()
 
     def booted(self) -> machine.Machine:
         """Return the guest that the tests use."""

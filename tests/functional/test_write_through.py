@@ -14,43 +14,14 @@
 
 import time
 
-import ddt
-
 from cinder_wt_backup import evidence
 from tests.functional import base
 
 Level = evidence.Level
 
 
-@ddt.ddt
 class WriteThrough(base.TestCase):
     """Writers go on, nothing acknowledged is lost, nothing is left behind."""
-
-    @ddt.data(
-        ('ext4', 'mkfs.ext4 -q', 'defaults'),
-        ('xfs', 'mkfs.xfs -q', 'nouuid'),
-        ('btrfs', 'mkfs.btrfs -q', 'defaults'))
-    @ddt.unpack
-    def test_filesystem_on_a_whole_disk(self, kind: str, mkfs: str,
-                                        check_options: str) -> None:
-        disk = self.volume()
-        point = self.mount(disk.name, mkfs, 'noatime')
-        load = self.writers(point)
-        before = self.machine.guest.state()
-        with self.window(disk) as verdict:
-            status = load.status()
-            snapshot = disk.snapshot()
-        self.unchanged_by(before)
-        self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
-        self.assertEqual({kind: 1}, base.kinds(verdict))
-        load.stop()
-        if kind == 'btrfs':     # refuses a second filesystem of its identity
-            self.machine.shell(f'umount {point}')
-        self.assert_nothing_lost(
-            load, status, self.restored(snapshot).name, check_options)
-        if kind == 'btrfs':
-            self.machine.shell('btrfs device scan --forget; '
-                               f'mount /dev/{disk.name} {point}')
 
     def test_btrfs_that_was_scanned_by_another_name(self) -> None:
         disk = self.volume()
@@ -74,28 +45,6 @@ class WriteThrough(base.TestCase):
         self.assertRaises(
             AssertionError, self.assert_nothing_lost, load, status,
             self.restored(snapshot).name)
-
-    def test_partitions_and_nested_mounts(self) -> None:
-        disk = self.volume()
-        self.machine.shell(f'printf ",400M\\n,\\n" | '
-                           f'sfdisk -q /dev/{disk.name}; udevadm settle')
-        first, second = f'{disk.name}1', f'{disk.name}2'
-        point = self.mount(first, 'mkfs.ext4 -q')
-        self.machine.shell(
-            f'mkfs.xfs -q /dev/{second}; mkdir "{point}/a b"; '
-            f'mount /dev/{second} "{point}/a b"')
-        self.addCleanup(self.machine.shell, f'umount "{point}/a b"')
-        outer, inner = self.writers(point), self.writers(f'{point}/a b')
-        before = self.machine.guest.state()
-        with self.window(disk) as verdict:
-            statuses = outer.status(), inner.status()
-            snapshot = disk.snapshot()
-        self.unchanged_by(before)
-        self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
-        self.assertEqual({'ext4': 1, 'xfs': 1}, base.kinds(verdict))
-        restored = self.restored(snapshot).name
-        self.assert_nothing_lost(outer, statuses[0], f'{restored}1')
-        self.assert_nothing_lost(inner, statuses[1], f'{restored}2', 'nouuid')
 
     def test_much_dirty_data_is_drained_and_thresholds_put_back(self) -> None:
         disk = self.volume()
@@ -144,12 +93,6 @@ class WriteThrough(base.TestCase):
                 f'grep " {point} " /proc/self/mountinfo'))
         self.unchanged_by(before)
         self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
-
-    def test_nothing_mounted_is_as_good_as_unmounted(self) -> None:
-        disk = self.volume()
-        with self.window(disk) as verdict:
-            pass
-        self.assertEqual(Level.FILESYSTEM, verdict[0].level, verdict)
 
     def test_raw_use_claims_no_more_than_flushed(self) -> None:
         disk = self.volume()

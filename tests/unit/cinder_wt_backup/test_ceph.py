@@ -22,7 +22,9 @@ from os_brick.initiator import linuxrbd
 
 from cinder_wt_backup import exceptions
 from tests.unit import base
+from tests.unit.fixtures import agent as fake
 from tests.unit.fixtures import cinder
+from tests.unit.fixtures import disks
 
 CEPH = 'cinder.backup.drivers.ceph'
 DRIVER = f'{CEPH}.CephBackupDriver'
@@ -55,6 +57,9 @@ class CephTestCase(base.BackupTestCase):
         self.held: dict[str, bool] = {}
         self.image = mock.NonCallableMagicMock()
         self.image.create_snap.side_effect = self._snapped
+        self.stored = disks.ext().data
+        self.image.size.return_value = len(self.stored)
+        self.image.read.side_effect = self._read
         rbd.Image.return_value = mock.NonCallableMagicMock()
         rbd.RBD.return_value.create.side_effect = self._created
         rbd.RBD.return_value.list.return_value = self.images = []
@@ -71,6 +76,12 @@ class CephTestCase(base.BackupTestCase):
     def _created(self, name: str, **_how: Any) -> None:
         self.images.append(name)
         self.note('base image')()
+
+    def _read(self, offset: int, size: int) -> bytes:
+        # The live image is read by nobody but rbd(8).
+        self.assertEqual([mock.call(self.image.create_snap.call_args[0][0])],
+                         self.image.set_snap.call_args_list[-1:])
+        return bytes(self.stored[offset:offset + size])
 
     def _snapped(self, name: str) -> None:
         self.note('snapshot')()
@@ -98,6 +109,20 @@ class CephTest(CephTestCase):
         self.assertEqual('write-through', backup.metadata[LEVEL])
         self.assertIn('"base"', backup.service_metadata)
         self.assertEqual(DRIVER, backup.service)
+
+    def test_the_snapshot_is_looked_at(self) -> None:
+        backup = self.create(self.backup(self.attached()))
+        self.assertEqual('clean', backup.metadata['wt:verified'])
+        self.assertEqual(mock.call(None),
+                         self.image.set_snap.call_args_list[-1])
+
+    def test_a_snapshot_that_contradicts_a_freeze(self) -> None:
+        self.stored[:] = disks.ext(dirty=True).data
+        volume = self.attached()
+        self.domain.agent.blocked = {fake.EXEC, fake.STATUS}
+        backup = self.create(self.backup(volume))
+        self.assertEqual(('flushed', 'journal'), (
+            backup.metadata[LEVEL], backup.metadata['wt:verified']))
 
     def test_a_guest_that_permits_nothing_is_told(self) -> None:
         volume = self.attached()

@@ -19,10 +19,12 @@ from cinder.interface import backup_driver
 from cinder import objects
 from cinder.tests.unit.backup import fake_service
 import ddt
+import fixtures
 import libvirt
 
 from tests.unit import base
 from tests.unit.fixtures import agent as fake
+from tests.unit.fixtures import disks
 from tests.unit.fixtures import libvirt as hosts
 
 LEVEL, REASON = 'wt:level', 'wt:reason'
@@ -167,7 +169,7 @@ class EvidenceTest(DriverTestCase):
             LEVEL: 'filesystem', 'wt:verified': 'clean',
             'job': '7'}).metadata
         self.assertEqual(level, found.get(LEVEL))
-        self.assertNotIn('wt:verified', found)
+        self.assertNotEqual('clean', found.get('wt:verified'))
         self.assertEqual('7', found['job'])
 
     def test_what_the_request_claimed_of_a_detached_volume_too(self) -> None:
@@ -183,7 +185,7 @@ class EvidenceTest(DriverTestCase):
         self.assertEqual('base', backup.service_metadata)
         self.assertEqual(3, backup.object_count)
         self.assertEqual('1', backup.metadata['theirs'])
-        self.assertNotIn('wt:verified', backup.metadata)
+        self.assertEqual('unknown', backup.metadata['wt:verified'])
         self.assertEqual('7', backup.metadata['job'])
         self.assertEqual('write-through', backup.metadata[LEVEL])
 
@@ -204,6 +206,27 @@ class EvidenceTest(DriverTestCase):
         backup = self.create(self.backup(self.attached()))
         self.assertEqual('error', backup.status)
         self.assertIn('full', backup.fail_reason)
+
+    def test_what_it_finds_in_the_point_in_time(self) -> None:
+        self.cinder_volume.stores(disks.ext().data)
+        backup = self.made(all_is_well, metadata={'job': '7'})
+        self.assertEqual('clean', backup.metadata['wt:verified'])
+        self.assertEqual('write-through', backup.metadata[LEVEL])
+        # The wrapped driver reads from the beginning all the same.
+        self.assertEqual(bytes(4), Recorder.calls[0][1])
+
+    def test_what_contradicts_a_freeze(self) -> None:
+        self.cinder_volume.stores(disks.ext(dirty=True).data)
+        notified = self.useFixture(fixtures.MockPatch(
+            'cinder.volume.volume_utils.notify_about_backup_usage')).mock
+        found = self.made(exec_blocked).metadata
+        self.assertEqual(('flushed', 'journal'),
+                         (found[LEVEL], found['wt:verified']))
+        self.assertIn('does not look frozen', found[REASON])
+        levels = [call.kwargs['extra_usage_info']['consistency'][LEVEL]
+                  for call in notified.call_args_list
+                  if call.args[2] == 'consistency']
+        self.assertEqual(['filesystem', 'flushed'], levels)
 
     def test_an_unknown_end_of_the_window_claims_nothing(self) -> None:
         volume = self.attached()
@@ -238,6 +261,14 @@ class RequiredTest(DriverTestCase):
         self.assertEqual([], Recorder.calls)
         self.assertEqual('in-use', volume.status)
         self.assertIsNone(backup.temp_volume_id)
+
+    def test_what_contradicts_it_fails_the_backup(self) -> None:
+        self.cinder_volume.stores(disks.ext(dirty=True).data)
+        volume = self.attached()
+        exec_blocked(self.domain)
+        backup = self.create(self.backup(volume))
+        self.assertEqual('error', backup.status)
+        self.assertIn('does not look frozen', backup.fail_reason)
 
     def test_the_volume_may_ask_for_more(self) -> None:
         volume = self.attached(metadata={'wt:policy': 'require=filesystem'})

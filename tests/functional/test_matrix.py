@@ -1,0 +1,36 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""A representative part of what ``make matrix`` shows."""
+
+import ddt
+
+from tests.functional import base
+from tests.matrix import cases
+from tests.matrix import run
+
+NAMES = ('ext4 on the whole disk', 'xfs on the whole disk',
+         'btrfs on the whole disk', 'vfat on the whole disk', 'nested mounts',
+         'LVM over two volumes', 'md RAID 1 over two volumes',
+         'LVM in LUKS, with a barrier', 'swap beside a file system',
+         'mounted nowhere')
+
+
+@ddt.ddt
+class MatrixTest(base.TestCase):
+
+    @ddt.data(*NAMES)
+    def test_it_reaches_its_level(self, name: str) -> None:
+        case = next(case for case in cases.CASES if case.name == name)
+        result = run.run(self.machine, case)
+        self.assertEqual('', result.problem, result)

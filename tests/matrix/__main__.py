@@ -1,0 +1,93 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""python -m tests.matrix: what guests have on their volumes, and its level."""
+
+import argparse
+from collections.abc import Sequence
+import pathlib
+import re
+import sys
+
+from tests.cloud import cloud
+from tests.cloud import console
+from tests.functional import base
+from tests.functional import machine as machines
+from tests.matrix import cases
+from tests.matrix import run
+
+INTRODUCTION = '''\
+# What each kind of volume reaches
+
+Written by `make matrix MATRIX="--report FILE"`: each row is a window on a real
+guest (Debian 12 under TCG, so slow) behind a real libvirt. The guest was as
+before after each of them, and where a level above `flushed` is claimed and
+writers ran, all that they had been acknowledged was in the copy.
+'''
+HEAD = ('case', 'level', 'method', 'verified', 'window', 'longest write(2)',
+        'reason')
+
+
+def main() -> int:
+    """Run what the command line asks for; 1 when a case went wrong."""
+    options = _options()
+    cloud.up(['libvirtd'])
+    base.start_locks()
+    console.say('booting a guest')
+    machine = machines.Machine()
+    results = []
+    for case in cases.CASES:
+        if re.search(options.case, case.name):
+            results.append(run.run(machine, case))
+            console.say(f'{case.name}: ' + (
+                f'FAILED: {results[-1].problem}' if results[-1].problem
+                else case.level))
+    machine.remove()
+    table = _table(results)
+    print(table)
+    if options.report:
+        options.report.write_text(f'{INTRODUCTION}\n{table}\n')
+    failed = [result for result in results if result.problem]
+    console.say(f'{len(results)} cases, {len(failed)} wrong')
+    return int(bool(failed))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='python -m tests.matrix',
+        description='The level that each kind of volume reaches.')
+    parser.add_argument('--case', default='', metavar='REGEX',
+                        help='only cases whose names this is found in')
+    parser.add_argument('--report', type=pathlib.Path, metavar='FILE',
+                        help='where the table goes besides')
+    return parser.parse_args()
+
+
+def _table(results: Sequence[run.Result]) -> str:
+    return '\n'.join(f'| {" | ".join(cells)} |' for cells in (
+        HEAD, ('---',) * len(HEAD), *map(_cells, results)))
+
+
+def _cells(result: run.Result) -> tuple[str, ...]:
+    proof = result.proof
+    if result.problem or proof is None:
+        return (result.case.name, 'FAILED', '', '', '', '', result.problem)
+    stall = ('' if result.stall_ms is None
+             else f'{result.stall_ms:.0f} ms')
+    return (result.case.name, proof.level.value, proof.method,
+            result.verified, f'{proof.window_ms / 1000:.1f} s', stall,
+            proof.reason)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,199 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What guests have on their volumes, and the level that is true of it.
+
+Scripts run in the guest, ``sh -e``, with the volumes' devices as ``$1`` and
+``$2``. ``make`` is run once; ``up`` makes it usable, on the first volume or on
+a copy of it, and mounts it at POINT; ``down`` undoes ``up``.
+"""
+
+import dataclasses
+
+POINT = '/mnt/matrix'
+MOUNT = f'mkdir -p {POINT}; mount "$device" {POINT}'
+UMOUNT = f'umount {POINT}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One row of the table.
+
+    :ivar level: what its backup has to claim
+    :ivar reason: what has to be in the reason; empty: there is none
+    :ivar filesystems: how many of each type are counted
+    :ivar verified: what the point in time has to show
+    :ivar barrier: whether a barrier is configured
+    :ivar volumes: how many there are; the first is backed up
+    :ivar written: whether writers run at POINT, and what they wrote is looked
+        for in the copy
+    """
+
+    name: str
+    make: str
+    up: str = MOUNT
+    down: str = UMOUNT
+    level: str = 'write-through'
+    reason: str = ''
+    filesystems: str = ''
+    verified: str = 'journal'
+    barrier: bool = False
+    volumes: int = 1
+    bus: str = 'virtio'
+    written: bool = True
+
+
+def _plain(kind: str, verified: str = 'journal', frozen: str = 'clean',
+           mkfs: str = '', options: str = '') -> list[Case]:
+    make = f'{mkfs or f"mkfs.{kind} -q"} $1'
+    up = f'mkdir -p {POINT}; mount {options} $1 {POINT}'
+    return [Case(f'{kind} on the whole disk', make, up, verified=verified,
+                 filesystems=f'{kind}=1'),
+            Case(f'{kind} with a barrier', make, up, level='filesystem',
+                 verified=frozen, filesystems=f'{kind}=1', barrier=True)]
+
+
+def _unused(name: str, make: str, up: str = ':', down: str = ':',
+            **expected: object) -> Case:
+    return Case(name, make, up, down, written=False, **expected)
+
+
+_MBR = ('printf "label: dos\\n,300M\\n,300M,8e\\n,\\n" | sfdisk -q $1; '
+        'udevadm settle; ')
+_GPT = ('printf "label: gpt\\n,300M\\n,300M\\n,\\n" | sfdisk -q $1; '
+        'udevadm settle; ')
+_FORTY = ('{ echo label: gpt; for i in $(seq 40); do echo ",20M"; done; } | '
+          'sfdisk -q $1; udevadm settle; '
+          'for i in $(seq 40); do mkfs.ext4 -q -O ^has_journal ${1}$i; done')
+_EACH = f'for i in $(seq 40); do mkdir -p {POINT}$i; '
+_LVM = 'udevadm settle; vgcreate -q wt '
+_VOLUME = 'device=/dev/wt/data; '
+_LUKS = ('cryptsetup -q luksFormat --type luks2 --pbkdf pbkdf2 '
+         '--pbkdf-force-iterations 1000 $1 /etc/hostname')
+_OPEN = 'cryptsetup open --key-file /etc/hostname $1 wtcrypt; '
+_CLOSE = f'umount {POINT}; cryptsetup close wtcrypt'
+_MD = 'mdadm -q --create /dev/md/wt --run --force --metadata 1.2 '
+
+CASES = (
+    *_plain('ext4'), *_plain('ext3'), *_plain('ext2', frozen='journal'),
+    *_plain('xfs', frozen='journal', options='-o nouuid'),
+    *_plain('btrfs'),
+    *_plain('vfat', verified='unknown', frozen='unknown',
+            mkfs='mkfs.vfat'),
+    Case('virtio-scsi', 'mkfs.ext4 -q $1', f'device=$1; {MOUNT}',
+         filesystems='ext4=1', bus='scsi'),
+    Case('partitions (MBR, logical)',
+         'printf "label: dos\\n,300M\\n,,5\\n,300M\\n" | sfdisk -q $1; '
+         'udevadm settle; mkfs.ext4 -q ${1}5',
+         f'device=${{1}}5; {MOUNT}', filesystems='ext4=1'),
+    Case('partitions (GPT)', f'{_GPT} mkfs.xfs -q ${{1}}2',
+         f'mkdir -p {POINT}; mount -o nouuid ${{1}}2 {POINT}',
+         filesystems='xfs=1'),
+    Case('40 file systems', _FORTY,
+         f'{_EACH} mount ${{1}}$i {POINT}$i; done; '
+         f'mkdir -p {POINT}; mount --bind {POINT}7 {POINT}',
+         f'umount {POINT}; {_EACH} umount {POINT}$i; done',
+         filesystems='ext4=40'),
+    Case('nested mounts', f'{_GPT} mkfs.ext4 -q ${{1}}1; mkfs.xfs -q ${{1}}2',
+         f'mkdir -p {POINT}; mount ${{1}}1 {POINT}; mkdir -p {POINT}/in; '
+         f'mount -o nouuid ${{1}}2 {POINT}/in',
+         f'umount {POINT}/in {POINT}', filesystems='ext4=1,xfs=1'),
+    Case('LVM', f'{_LVM} $1; lvcreate -q -y -L 300M -n data wt; '
+         'mkfs.ext4 -q /dev/wt/data',
+         f'vgchange -q -ay wt; {_VOLUME} {MOUNT}',
+         f'umount {POINT}; vgchange -q -an wt', filesystems='ext4=1',
+         verified='not-visible'),
+    Case('LVM over two volumes', f'{_LVM} $1 $2; '
+         'lvcreate -q -y -i 2 -L 300M -n data wt; mkfs.ext4 -q /dev/wt/data',
+         f'vgchange -q -ay wt; {_VOLUME} {MOUNT}',
+         f'umount {POINT}; vgchange -q -an wt', filesystems='ext4=1',
+         reason='lies on other volumes too', verified='not-visible',
+         volumes=2),
+    Case('md RAID 1 over two volumes', f'{_MD} -l 1 -n 2 $1 $2; '
+         'mkfs.ext4 -q /dev/md/wt; mdadm -q --stop /dev/md/wt',
+         f'mdadm -q --assemble --run /dev/md/wt $1 $2; '
+         f'device=/dev/md/wt; {MOUNT}',
+         f'umount {POINT}; mdadm -q --stop /dev/md/wt', filesystems='ext4=1',
+         reason='lies on other volumes too', verified='not-visible',
+         volumes=2),
+    Case('LUKS in the guest', f'{_LUKS}; {_OPEN} '
+         'mkfs.ext4 -q /dev/mapper/wtcrypt; cryptsetup close wtcrypt',
+         f'{_OPEN} device=/dev/mapper/wtcrypt; {MOUNT}', _CLOSE,
+         filesystems='ext4=1', verified='not-visible'),
+    Case('LVM in LUKS, with a barrier',
+         f'{_LUKS}; {_OPEN} {_LVM} /dev/mapper/wtcrypt; '
+         'lvcreate -q -y -L 300M -n data wt; mkfs.xfs -q /dev/wt/data; '
+         'vgchange -q -an wt; cryptsetup close wtcrypt',
+         f'{_OPEN} udevadm settle; vgchange -q -ay wt; '
+         f'mkdir -p {POINT}; mount -o nouuid /dev/wt/data {POINT}',
+         f'umount {POINT}; vgchange -q -an wt; cryptsetup close wtcrypt',
+         level='filesystem', filesystems='xfs=1', verified='not-visible',
+         barrier=True),
+    Case('overlay on top', 'mkfs.ext4 -q $1',
+         f'mkdir -p /mnt/disk {POINT}; mount $1 /mnt/disk; '
+         f'mkdir -p /mnt/disk/upper /mnt/disk/work; mount -t overlay -o '
+         f'lowerdir=/etc,upperdir=/mnt/disk/upper,workdir=/mnt/disk/work '
+         f'overlay {POINT}', f'umount {POINT} /mnt/disk',
+         filesystems='ext4=1'),
+    Case('mounted in a container only', 'mkfs.ext4 -q $1',
+         'systemd-run -q --unit=matrix -p PrivateMounts=yes sh -c '
+         '"mount $1 /mnt; touch /run/mounted; sleep 1000"; '
+         'until test -e /run/mounted; do sleep 0.1; done; rm /run/mounted',
+         'systemctl stop matrix', filesystems='ext4=1', written=False),
+    Case('a swap file', 'mkfs.ext4 -q $1',
+         f'device=$1; {MOUNT}; fallocate -l 20M {POINT}/swap; '
+         f'chmod 600 {POINT}/swap; mkswap -q {POINT}/swap; '
+         f'swapon {POINT}/swap', f'swapoff {POINT}/swap; umount {POINT}',
+         filesystems='ext4=1'),
+    _unused('mounted nowhere', 'mkfs.ext4 -q $1', level='filesystem',
+            verified='clean'),
+    _unused('nothing on it', ':', level='filesystem', verified='unknown'),
+    _unused('LVM, not mounted', f'{_LVM} $1; '
+            'lvcreate -q -y -L 300M -n data wt; mkfs.ext4 -q /dev/wt/data',
+            down='vgchange -q -an wt', level='flushed',
+            reason='without a mounted file system', verified='not-visible'),
+    _unused('a raw device in use', ':',
+            'systemd-run -q --unit=matrix sh -c "exec 3<>$1; sleep 1000"; '
+            'sleep 0.5', 'systemctl stop matrix', level='flushed',
+            reason='without a file system', verified='unknown'),
+    _unused('swap', 'mkswap -q $1', 'swapon $1', 'swapoff $1',
+            level='flushed', reason='swap', verified='unknown'),
+    Case('swap beside a file system',
+         f'{_MBR} mkswap -q ${{1}}2; mkfs.ext4 -q ${{1}}1',
+         f'swapon ${{1}}2; device=${{1}}1; {MOUNT}',
+         f'swapoff ${{1}}2; umount {POINT}', filesystems='ext4=1'),
+    Case('already sync', 'mkfs.ext4 -q $1',
+         f'mkdir -p {POINT}; mount -o sync $1 {POINT}', filesystems='ext4=1'),
+    Case('read-only', 'mkfs.ext4 -q $1',
+         f'mkdir -p {POINT}; mount -o ro $1 {POINT}', filesystems='ext4=1',
+         verified='clean', written=False),
+    Case('nobarrier', 'mkfs.ext4 -q $1',
+         f'mkdir -p {POINT}; mount -o nobarrier $1 {POINT}',
+         filesystems='ext4=1', level='flushed', reason='nobarrier'),
+    Case('other options in fstab', 'mkfs.ext4 -q $1',
+         f'echo $1 {POINT} ext4 commit=15,sync 0 0 >>/etc/fstab; '
+         f'mkdir -p {POINT}; mount -o commit=99 $1 {POINT}',
+         f'sed -i /commit=15/d /etc/fstab; umount {POINT}',
+         filesystems='ext4=1'),
+    Case('read-only bind mount first', 'mkfs.ext4 -q $1',
+         f'mkdir -p {POINT} /mnt/disk; mount $1 /mnt/disk; '
+         f'mount --bind /mnt/disk {POINT}; '
+         f'mount -o remount,bind,ro /mnt/disk',
+         f'umount {POINT} /mnt/disk', filesystems='ext4=1'),
+    Case('read-only btrfs subvolume first',
+         f'mkfs.btrfs -q $1; mkdir -p {POINT}; mount $1 {POINT}; '
+         f'btrfs -q subvolume create {POINT}/a; umount {POINT}',
+         f'mkdir -p {POINT} /mnt/disk; mount -o subvol=a,ro $1 /mnt/disk; '
+         f'mount -o subvol=/,rw $1 {POINT}', f'umount {POINT} /mnt/disk',
+         filesystems='btrfs=1'),
+)

@@ -1,0 +1,162 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""One case on a real guest: a window, the point in time, and its copy."""
+
+import contextlib
+import dataclasses
+import pathlib
+
+from cinder_wt_backup import evidence
+from cinder_wt_backup import guest as guests_seen
+from cinder_wt_backup import ondisk
+from cinder_wt_backup import window as windows
+from tests.cloud import console
+from tests.cloud import layout
+from tests.functional import base
+from tests.functional import machine as machines
+from tests import guests
+from tests.matrix import cases
+from tests.workload import host
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What came of a case.
+
+    :ivar verified: what the point in time showed
+    :ivar stall_ms: the longest write(2) in the window, if writers ran
+    :ivar problem: empty: all as it has to be
+    """
+
+    case: cases.Case
+    proof: evidence.Evidence | None = None
+    verified: str = ''
+    stall_ms: float | None = None
+    problem: str = ''
+
+
+def run(machine: machines.Machine, case: cases.Case) -> Result:
+    """Run a case; leave the guest as it was."""
+    result = Result(case)
+    try:
+        with contextlib.ExitStack() as stack:
+            result = _run(_Row(machine, case, stack), result)
+            return dataclasses.replace(result, problem=_objection(result))
+    except (AssertionError, console.CloudError, guests.GuestError) as error:
+        return dataclasses.replace(result, problem=str(error))
+
+
+class _Row:
+    """A guest with the volumes of a case."""
+
+    def __init__(self, machine: machines.Machine, case: cases.Case,
+                 stack: contextlib.ExitStack) -> None:
+        self.machine, self.case, self._stack = machine, case, stack
+        self.disks = [self._attach() for _ in range(case.volumes)]
+        self._shell(case.make)
+
+    def up(self) -> contextlib.ExitStack:
+        """Make it usable; undone when the stack that is returned is left."""
+        self._shell(self.case.up)
+        used = self._stack.enter_context(contextlib.ExitStack())
+        used.callback(self._shell, self.case.down)
+        return used
+
+    def restore(self, snapshot: pathlib.Path) -> None:
+        """Have the point in time in the first volume's place."""
+        self.machine.detach(self.disks[0])
+        self.disks[0] = self._attach(snapshot)
+
+    def _attach(self, content: pathlib.Path | None = None) -> machines.Disk:
+        disk = self.machine.add_disk(content, bus=self.case.bus)
+
+        def detach() -> None:
+            if disk in self.disks:
+                self.machine.detach(disk)
+        self._stack.callback(detach)
+        return disk
+
+    def _shell(self, script: str) -> None:
+        names = ' '.join(f'/dev/{disk.name}' for disk in self.disks)
+        self.machine.shell(f'set -- {names}; device=$1; {script}', 120)
+
+
+def _run(row: _Row, result: Result) -> Result:
+    with row.up() as used:
+        load = _writers(row) if row.case.written else None
+        if load:
+            used.callback(load.stop)
+        before = row.machine.guest.state()
+        began = load.status() if load else None
+        proof, snapshot = _window(row)
+        stall = (load.status(began.now_ns).longest_since_ms
+                 if load and began else None)
+        with snapshot.open('rb') as file:
+            seen = ondisk.summary(ondisk.look(file)).value
+        result = dataclasses.replace(result, proof=proof, verified=seen,
+                                     stall_ms=stall)
+        if row.machine.guest.state() != before:
+            raise console.CloudError('the guest is not as it was')
+    if load and began and proof.level > evidence.Level.FLUSHED:
+        row.restore(snapshot)
+        with row.up():
+            _check(row, load, began)
+    return result
+
+
+def _writers(row: _Row) -> host.Workload:
+    load = host.Workload(row.machine.guest, cases.POINT)
+    load.start(records_per_second=50, rows_per_second=1)
+    return load
+
+
+def _window(row: _Row) -> tuple[evidence.Evidence, pathlib.Path]:
+    disk = row.disks[0]
+    window = windows.Window(
+        [guests_seen.Target(disk.volume, machines.PROJECT,
+                            row.machine.instance, (layout.LIBVIRT_TCP_URI,))],
+        base.options(barrier='freeze' if row.case.barrier else 'none'))
+    window.open()
+    try:
+        snapshot = disk.snapshot()
+        window.covered()
+    finally:
+        proof = window.close()
+    return proof, snapshot
+
+
+def _check(row: _Row, load: host.Workload, began: host.Status) -> None:
+    records, rows = host.check(row.machine.guest, cases.POINT,
+                               load.promise(began))
+    if records.lost or records.out_of_order or rows.lost or (
+            rows.integrity != 'ok'):
+        raise console.CloudError(f'the copy lacks something: {records}, '
+                                 f'{rows}')
+
+
+def _objection(result: Result) -> str:
+    """Return what is not as the case has it; empty: nothing."""
+    case, proof = result.case, result.proof
+    assert proof is not None
+    found = proof.as_metadata().get('wt:filesystems', '')
+    for what, is_now, wanted in (
+            ('level', proof.level.value, case.level),
+            ('file systems', found, case.filesystems),
+            ('verified', result.verified, case.verified)):
+        if is_now != wanted:
+            return f'{what}: {is_now}, not {wanted} ({proof.reason})'
+    if case.reason not in proof.reason or bool(proof.reason) != bool(
+            case.reason):
+        return f'reason: {proof.reason!r}, not {case.reason!r}'
+    return ''
