@@ -138,7 +138,7 @@ class WriteThrough(base.Method):
                 yield FLUSHED, (f'{fs.kind} is mounted with nobarrier: mount '
                                 f'it without for more')
         for fs in start.filesystems:
-            if fs.state == 'rw':
+            if fs.state == 'rw' and not self._barrier_held:
                 yield FLUSHED, (f'{fs.kind} could not be made synchronous: '
                                 f'the guest needs perl or python3, and Linux '
                                 f'5.2')
@@ -147,7 +147,7 @@ class WriteThrough(base.Method):
                             'unmounted in the guest meanwhile, or it was '
                             'detached')
         for fs in end.filesystems:
-            if fs.state == 'rw':
+            if fs.state == 'rw' and not self._barrier_held:
                 yield FLUSHED, (f'{fs.kind} was remounted in the guest '
                                 f'meanwhile, without sync')
         if filesystems and not self._barrier_held:

@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _install(_arguments: argparse.Namespace) -> None:
-    image.ensure()
+    image.GUEST.ensure()
 
 
 def _up(arguments: argparse.Namespace) -> None:

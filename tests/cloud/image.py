@@ -16,18 +16,18 @@ The disk has no partitions and no boot loader; kernel and initrd lie beside
 it and are handed to the hypervisor.
 """
 
+import dataclasses
 import hashlib
+import pathlib
 import shutil
 import tempfile
 
 from tests.cloud import console
 from tests.cloud import layout
 
-SUITE = 'bookworm'
 KERNEL = 'linux-image-cloud-amd64'
 SIZE = 768 << 20
 OPTIONS = (
-    '--variant=minbase',
     '--mode=root',
     # The clone may lie where only root can go.
     '--aptopt=APT::Sandbox::User "root"',
@@ -43,42 +43,103 @@ COMMAND_LINE = ('ro console=tty0 console=ttyS0 quiet net.ifnames=0 '
 ROOT_VIRTIO = f'root=/dev/vda {COMMAND_LINE}'
 ROOT_SCSI = f'root=LABEL=root {COMMAND_LINE}'
 
-_PACKAGES = layout.HERE / 'guest' / 'packages.txt'
-_CUSTOMIZE = layout.HERE / 'guest' / 'customize.sh'
+_FILES = layout.HERE / 'guest'
 
 
-def ensure() -> None:
-    """Build disk, kernel and initrd, unless they are there already."""
-    stamp = layout.GUEST / 'recipe.sha256'
-    wanted = recipe()
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    console.say('building the guest image ...')
-    stamp.unlink(missing_ok=True)
-    layout.GUEST.mkdir(parents=True, exist_ok=True)
-    _build()
-    stamp.write_text(wanted)
-    console.say(f'guest image: {layout.ROOTFS}')
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """A guest's disk, and what boots it.
+
+    :ivar suite: the Debian release
+    :ivar variant: what is there besides the packages, as mmdebstrap says it
+    :ivar recipe: the folder of packages.txt and customize.sh
+    :ivar folder: where it is built
+    :ivar sources: where the packages come from, if not from Debian's usual
+        archives
+    :ivar booted_by: whose kernel and initial RAM disk it has, if not its own
+    """
+
+    name: str
+    suite: str
+    folder: pathlib.Path
+    recipe: pathlib.Path = _FILES
+    variant: str = 'minbase'
+    sources: tuple[str, ...] = ()
+    booted_by: 'Image | None' = None
+
+    @property
+    def rootfs(self) -> pathlib.Path:
+        """The disk, raw."""
+        return self.folder / layout.ROOTFS.name
+
+    @property
+    def kernel(self) -> pathlib.Path:
+        """The kernel."""
+        return (self.booted_by or self).folder / layout.KERNEL.name
+
+    @property
+    def initrd(self) -> pathlib.Path:
+        """The initial RAM disk."""
+        return (self.booted_by or self).folder / layout.INITRD.name
+
+    @property
+    def _hook(self) -> str:
+        """When mmdebstrap runs customize.sh."""
+        return 'extract' if self.variant == 'extract' else 'customize'
+
+    def ensure(self) -> None:
+        """Build it, unless it is there already."""
+        if self.booted_by:
+            self.booted_by.ensure()
+        stamp = self.folder / 'recipe.sha256'
+        wanted = self._recipe_hash()
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        console.say(f'building the guest image {self.name} ...')
+        stamp.unlink(missing_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._build()
+        stamp.write_text(wanted)
+        console.say(f'guest image: {self.rootfs}')
+
+    def _recipe_hash(self) -> str:
+        text = repr((self.suite, self.variant, self.sources, SIZE, OPTIONS,
+                     self._packages(), self._customize().read_text()))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _packages(self) -> list[str]:
+        kernel = [] if self.booted_by else [KERNEL]
+        return [*kernel, *(self.recipe / 'packages.txt').read_text().split()]
+
+    def _customize(self) -> pathlib.Path:
+        return self.recipe / 'customize.sh'
+
+    def _build(self) -> None:
+        log = layout.INSTALL_LOG / f'guest-{self.name}.log'
+        with tempfile.TemporaryDirectory(dir=self.folder) as root:
+            console.run('mmdebstrap', *OPTIONS, f'--variant={self.variant}',
+                        f'--include={",".join(self._packages())}',
+                        f'--{self._hook}-hook="{self._customize()}" "$1"',
+                        self.suite, root, *self.sources, log=log)
+            if not self.booted_by:
+                shutil.copyfile(f'{root}/vmlinuz', self.kernel)
+                shutil.copyfile(f'{root}/initrd.img', self.initrd)
+            self.rootfs.unlink(missing_ok=True)
+            with self.rootfs.open('wb') as disk:
+                disk.truncate(SIZE)
+            console.run('mkfs.ext4', '-q', '-L', 'root', '-m', '0', '-d',
+                        root, self.rootfs, log=log)
 
 
-def recipe() -> str:
-    """A hash of all that the image depends on."""
-    text = repr((SUITE, KERNEL, SIZE, OPTIONS, _PACKAGES.read_text(),
-                 _CUSTOMIZE.read_text()))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _release(suite: str) -> Image:
+    # What bullseye's security archive lists is not there any more.
+    return Image(suite, suite, layout.GUEST / suite, sources=(
+        f'deb http://deb.debian.org/debian {suite} main',))
 
 
-def _build() -> None:
-    log = layout.INSTALL_LOG / 'guest.log'
-    packages = ','.join([KERNEL, *_PACKAGES.read_text().split()])
-    with tempfile.TemporaryDirectory(dir=layout.GUEST) as root:
-        console.run('mmdebstrap', *OPTIONS, f'--include={packages}',
-                    f'--customize-hook="{_CUSTOMIZE}" "$1"', SUITE, root,
-                    log=log)
-        shutil.copyfile(f'{root}/vmlinuz', layout.KERNEL)
-        shutil.copyfile(f'{root}/initrd.img', layout.INITRD)
-        layout.ROOTFS.unlink(missing_ok=True)
-        with layout.ROOTFS.open('wb') as disk:
-            disk.truncate(SIZE)
-        console.run('mkfs.ext4', '-q', '-L', 'root', '-m', '0', '-d', root,
-                    layout.ROOTFS, log=log)
+# The cloud's own, and what single guests have instead.
+GUEST = Image('bookworm', 'bookworm', layout.GUEST)
+IMAGES = {image.name: image for image in (
+    GUEST, _release('bullseye'), _release('trixie'),
+    Image('minimal', 'bookworm', layout.GUEST / 'minimal',
+          _FILES / 'minimal', variant='extract', booted_by=GUEST))}

@@ -110,7 +110,8 @@ def _images() -> list[graph.Node]:
         _wsgi('glance', 'glance.wsgi.api',
               ('glance-data', 'accounts', 'ceph-pools'),
               OS_GLANCE_CONFIG_DIR=str(layout.GLANCE_CONF.parent)),
-        graph.Step('guest-image', image.ensure, ('prepare',), once=False),
+        graph.Step('guest-image', image.GUEST.ensure, ('prepare',),
+                   once=False),
         graph.Step('images', resources.create_images,
                    ('glance', 'guest-image')),
     ]

@@ -22,6 +22,7 @@ import uuid
 
 import libvirt
 
+from tests.cloud import image as images
 from tests.cloud import layout
 from tests import guests
 
@@ -82,12 +83,15 @@ _DISK = """
 class Machine:
     """A guest of its own, thrown away at the end.
 
+    :param image: what it is booted from
+
     :ivar instance: its UUID
     :ivar boot_volume: what it was booted from
     :ivar guest: what tests do in it, past the plugin
     """
 
-    def __init__(self) -> None:
+    def __init__(self, image: images.Image = images.GUEST) -> None:
+        image.ensure()
         self.instance = str(uuid.uuid4())
         layout.CLOUD.mkdir(exist_ok=True)
         self._folder = pathlib.Path(tempfile.mkdtemp(
@@ -97,11 +101,11 @@ class Machine:
         boot_volume = str(uuid.uuid4())
         subprocess.run(
             ['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b',
-             str(layout.ROOTFS), str(root)], check=True)
+             str(image.rootfs), str(root)], check=True)
         self._connection = libvirt.open(layout.LIBVIRT_URI)
         self._domain = self._connection.createXML(textwrap.dedent(
             _DOMAIN.format(instance=self.instance, project=PROJECT,
-                           kernel=layout.KERNEL, initrd=layout.INITRD,
+                           kernel=image.kernel, initrd=image.initrd,
                            root=root, volume=boot_volume,
                            command_line=COMMAND_LINE,
                            console=self._folder / 'console.log')))

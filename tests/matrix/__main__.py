@@ -14,6 +14,7 @@
 """python -m tests.matrix: what guests have on their volumes, and its level."""
 
 import argparse
+from collections.abc import Iterator
 from collections.abc import Sequence
 import pathlib
 import re
@@ -21,6 +22,7 @@ import sys
 
 from tests.cloud import cloud
 from tests.cloud import console
+from tests.cloud import image
 from tests.functional import base
 from tests.functional import machine as machines
 from tests.matrix import cases
@@ -30,12 +32,14 @@ INTRODUCTION = '''\
 # What each kind of volume reaches
 
 Written by `make matrix MATRIX="--report FILE"`: each row is a window on a real
-guest (Debian 12 under TCG, so slow) behind a real libvirt. The guest was as
-before after each of them, and where a level above `flushed` is claimed and
-writers ran, all that they had been acknowledged was in the copy.
+guest (Debian's releases, and one that has little but busybox; under TCG, so
+slow) behind a real libvirt. The guest was as before after each of them, and
+where a level above `flushed` is claimed and writers ran, all that they had
+been acknowledged was in the copy.
 '''
-HEAD = ('case', 'level', 'method', 'verified', 'window', 'longest write(2)',
-        'reason')
+Row = tuple[str, run.Result]
+HEAD = ('guest', 'case', 'level', 'method', 'verified', 'window',
+        'longest write(2)', 'reason')
 
 
 def main() -> int:
@@ -43,23 +47,31 @@ def main() -> int:
     options = _options()
     cloud.up(['libvirtd'])
     base.start_locks()
-    console.say('booting a guest')
-    machine = machines.Machine()
-    results = []
-    for case in cases.CASES:
-        if re.search(options.case, case.name):
-            results.append(run.run(machine, case))
-            console.say(f'{case.name}: ' + (
-                f'FAILED: {results[-1].problem}' if results[-1].problem
-                else case.level))
-    machine.remove()
+    results = list(_results(options))
     table = _table(results)
     print(table)
     if options.report:
         options.report.write_text(f'{INTRODUCTION}\n{table}\n')
-    failed = [result for result in results if result.problem]
+    failed = [result for _, result in results if result.problem]
     console.say(f'{len(results)} cases, {len(failed)} wrong')
     return int(bool(failed))
+
+
+def _results(options: argparse.Namespace) -> Iterator[Row]:
+    for guest, all_cases in cases.GUESTS.items():
+        chosen = [case for case in all_cases if re.search(
+            options.case, case.name) and options.guest in ('', guest)]
+        if not chosen:
+            continue
+        console.say(f'booting a guest: {guest}')
+        machine = machines.Machine(image.IMAGES[guest])
+        for case in chosen:
+            result = run.run(machine, case)
+            console.say(f'{guest}: {case.name}: ' + (
+                f'FAILED: {result.problem}' if result.problem
+                else case.level))
+            yield guest, result
+        machine.remove()
 
 
 def _options() -> argparse.Namespace:
@@ -68,23 +80,25 @@ def _options() -> argparse.Namespace:
         description='The level that each kind of volume reaches.')
     parser.add_argument('--case', default='', metavar='REGEX',
                         help='only cases whose names this is found in')
+    parser.add_argument('--guest', default='', choices=list(cases.GUESTS),
+                        help='only this guest')
     parser.add_argument('--report', type=pathlib.Path, metavar='FILE',
                         help='where the table goes besides')
     return parser.parse_args()
 
 
-def _table(results: Sequence[run.Result]) -> str:
+def _table(results: Sequence[Row]) -> str:
     return '\n'.join(f'| {" | ".join(cells)} |' for cells in (
-        HEAD, ('---',) * len(HEAD), *map(_cells, results)))
+        HEAD, ('---',) * len(HEAD), *(_cells(*row) for row in results)))
 
 
-def _cells(result: run.Result) -> tuple[str, ...]:
-    proof = result.proof
+def _cells(guest: str, result: run.Result) -> tuple[str, ...]:
+    proof, name = result.proof, result.case.name
     if result.problem or proof is None:
-        return (result.case.name, 'FAILED', '', '', '', '', result.problem)
+        return guest, name, 'FAILED', '', '', '', '', result.problem
     stall = ('' if result.stall_ms is None
              else f'{result.stall_ms:.0f} ms')
-    return (result.case.name, proof.level.value, proof.method,
+    return (guest, name, proof.level.value, proof.method,
             result.verified, f'{proof.window_ms / 1000:.1f} s', stall,
             proof.reason)
 

@@ -37,6 +37,7 @@ class Case:
     :ivar volumes: how many there are; the first is backed up
     :ivar written: whether writers run at POINT, and what they wrote is looked
         for in the copy
+    :ivar agent: further options of the guest agent
     """
 
     name: str
@@ -51,6 +52,7 @@ class Case:
     volumes: int = 1
     bus: str = 'virtio'
     written: bool = True
+    agent: str = ''
 
 
 def _plain(kind: str, verified: str = 'journal', frozen: str = 'clean',
@@ -84,12 +86,18 @@ _OPEN = 'cryptsetup open --key-file /etc/hostname $1 wtcrypt; '
 _CLOSE = f'umount {POINT}; cryptsetup close wtcrypt'
 _MD = 'mdadm -q --create /dev/md/wt --run --force --metadata 1.2 '
 
+
+def _hook(command: str) -> str:
+    return ('printf \'#!/bin/sh\\nprintf "%%s " "$1" >>/run/hooked\\n'
+            f'{command}\\n\' >/etc/hook; chmod 755 /etc/hook; ')
+
+
 CASES = (
     *_plain('ext4'), *_plain('ext3'), *_plain('ext2', frozen='journal'),
     *_plain('xfs', frozen='journal', options='-o nouuid'),
     *_plain('btrfs'),
     *_plain('vfat', verified='unknown', frozen='unknown',
-            mkfs='mkfs.vfat'),
+            mkfs='mkfs.vfat --mbr=n'),
     Case('virtio-scsi', 'mkfs.ext4 -q $1', f'device=$1; {MOUNT}',
          filesystems='ext4=1', bus='scsi'),
     Case('partitions (MBR, logical)',
@@ -196,4 +204,38 @@ CASES = (
          f'mkdir -p {POINT} /mnt/disk; mount -o subvol=a,ro $1 /mnt/disk; '
          f'mount -o subvol=/,rw $1 {POINT}', f'umount {POINT} /mnt/disk',
          filesystems='btrfs=1'),
+    Case('freeze hooks, with a barrier',
+         f'{_hook("true")} mkfs.ext4 -q $1',
+         down=f'{UMOUNT}; test "$(cat /run/hooked)" = "freeze thaw "; '
+              'rm /run/hooked', agent='-F/etc/hook', barrier=True,
+         level='filesystem', verified='clean', filesystems='ext4=1',
+         written=False),
+    Case('a failing freeze hook, with a barrier',
+         f'{_hook("false")} mkfs.ext4 -q $1', agent='-F/etc/hook',
+         barrier=True, filesystems='ext4=1', reason='no barrier',
+         written=False),
 )
+
+
+def _named(*names: str, **other: object) -> tuple[Case, ...]:
+    return tuple(dataclasses.replace(case, **other) for case in CASES
+                 if case.name in names)
+
+
+_SOME = ('ext4 on the whole disk', 'ext4 with a barrier',
+         'xfs on the whole disk', 'xfs with a barrier',
+         'btrfs on the whole disk', 'vfat on the whole disk', 'LVM',
+         'mounted nowhere')
+# By the name of the guest's image (tests.cloud.image).
+GUESTS = {
+    'bookworm': CASES,
+    'bullseye': _named(*_SOME),
+    'trixie': _named(*_SOME),
+    # Nothing there can set the flag, nor see that nobody has a device open.
+    'minimal': (
+        *_named('ext4 on the whole disk', written=False, level='flushed',
+                reason='perl or python3'),
+        *_named('ext4 with a barrier', written=False),
+        *_named('mounted nowhere', level='flushed',
+                reason='without a file system')),
+}

@@ -50,11 +50,30 @@ def run(machine: machines.Machine, case: cases.Case) -> Result:
     """Run a case; leave the guest as it was."""
     result = Result(case)
     try:
+        if case.agent:
+            _restart_agent(machine, case.agent)
         with contextlib.ExitStack() as stack:
             result = _run(_Row(machine, case, stack), result)
             return dataclasses.replace(result, problem=_objection(result))
     except (AssertionError, console.CloudError, guests.GuestError) as error:
         return dataclasses.replace(result, problem=str(error))
+    finally:
+        if case.agent:
+            _restart_agent(machine, '')
+
+
+def _restart_agent(machine: machines.Machine, options: str) -> None:
+    """Start the guest's agent again with further options."""
+    old = machine.shell('pidof qemu-ga')
+    machine.shell(
+        'mkdir -p /run/systemd/system/qemu-guest-agent.service.d; '
+        'printf "[Service]\\nExecStart=\\nExecStart=/usr/sbin/qemu-ga '
+        f'{options}\\n" >/run/systemd/system/qemu-guest-agent.service.d/'
+        'matrix.conf; systemd-run -q sh -c "sleep 1; systemctl '
+        'daemon-reload; systemctl restart qemu-guest-agent"')
+    console.wait_for('another guest agent',
+                     lambda: machine.shell('pidof qemu-ga') != old, 60,
+                     failed=(guests.GuestError,))
 
 
 class _Row:

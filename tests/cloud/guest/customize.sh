@@ -58,15 +58,15 @@ printf '[Journal]\nStorage=volatile\n' \
     > "$root/etc/systemd/journald.conf.d/volatile.conf"
 
 # What the guest agent calls; the usual one needs systemd-logind.
-rm "$root/usr/sbin/shutdown"
-cat > "$root/usr/sbin/shutdown" <<'SHUTDOWN'
+rm "$root/sbin/shutdown"
+cat > "$root/sbin/shutdown" <<'SHUTDOWN'
 #!/bin/sh
 case " $* " in
 *' -r '*) exec systemctl --no-wall --no-block reboot ;;
 *) exec systemctl --no-wall --no-block poweroff ;;
 esac
 SHUTDOWN
-chmod 755 "$root/usr/sbin/shutdown"
+chmod 755 "$root/sbin/shutdown"
 
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* \
     "$root"/usr/share/doc "$root"/usr/share/man "$root"/usr/share/locale

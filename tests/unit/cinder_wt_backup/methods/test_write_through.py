@@ -193,6 +193,17 @@ class BarrierTest(base.WindowTestCase):
         self.assertEqual([], self.domain.agent.frozen)
         self.assertIsNone(self.guardian.holder)
 
+    @ddt.data(flag_not_set, flag_gone_at_the_end)
+    def test_while_it_holds_no_flag_is_needed(self, spoil: Any) -> None:
+        spoil(self.domain.agent)
+        self.assertEqual(Level.FILESYSTEM, self.proof().level)
+
+    @ddt.data(flag_not_set, flag_gone_at_the_end)
+    def test_when_it_is_lost_the_flag_is(self, spoil: Any) -> None:
+        spoil(self.domain.agent)
+        self.assertEqual(Level.FLUSHED, self.proof(
+            self.domain.agent.thaw_by_itself).level)
+
     def test_the_guardian_is_started_before_and_knows(self) -> None:
         self.proof()
         self.assertEqual('barrier', self.guardian.arguments[0][-1])
