@@ -71,7 +71,7 @@ class Frozen:
         except exceptions.WriteThroughError:
             # One that timed out may still happen: thaw now, or at the end.
             with contextlib.suppress(exceptions.WriteThroughError):
-                self._guest.agent.thaw()
+                self._thawed()
                 self._thaw_is_due = False
             raise
         self._timer = threading.Timer(self._timeout, self._expire)
@@ -103,16 +103,33 @@ class Frozen:
                 return False
             if self._timer is not None:
                 self._timer.cancel()
-            thawed = self._guest.agent.thaw()
+            thawed, failed = self._thawed()
             self._thaw_is_due = False
             if self._timer is None:
                 return False
             self.milliseconds = round(1000 * (time.monotonic() - self._began))
             if thawed != self._count:
-                problem = (f'{thawed} of {self._count} frozen file systems '
-                           f'were still frozen at the end')
+                problem = failed or (
+                    f'{thawed} of {self._count} frozen file systems were '
+                    f'still frozen at the end')
             self.problem = problem
             return not problem
+
+    def _thawed(self) -> tuple[int, str]:
+        """Thaw; return how many were, and what went wrong all the same.
+
+        A hook of the guest's may fail after all is thawed.
+
+        :raises AgentError: something may still be frozen
+        """
+        try:
+            return self._guest.agent.thaw(), ''
+        except exceptions.Unreachable:
+            raise
+        except exceptions.AgentError as error:
+            if self._guest.agent.frozen():
+                raise
+            return 0, str(error)
 
 
 class Freeze(base.Method):

@@ -21,6 +21,7 @@ from tests.cloud import layout
 
 FLAVOR = 'm1.guest'
 VOLUME_TYPE = 'ceph'
+MULTIATTACH = 'multiattach'
 _AGENT = {'hw_qemu_guest_agent': 'yes'}
 _VIRTIO = {'os_command_line': image.ROOT_VIRTIO}
 _SCSI = {'os_command_line': image.ROOT_SCSI, 'hw_disk_bus': 'scsi',
@@ -57,13 +58,14 @@ def create_flavor() -> None:
 
 
 def create_volume_type() -> None:
-    """Make the volume type of Ceph; safe to repeat."""
+    """Make the volume types of Ceph; safe to repeat."""
     with accounts.connect() as connection:
         storage = connection.block_storage
-        if not storage.find_type(VOLUME_TYPE):
-            storage.create_type(
-                name=VOLUME_TYPE,
-                extra_specs={'volume_backend_name': VOLUME_TYPE})
+        for name, specs in ((VOLUME_TYPE, {}), (
+                MULTIATTACH, {'multiattach': '<is> True'})):
+            if not storage.find_type(name):
+                storage.create_type(name=name, extra_specs={
+                    'volume_backend_name': VOLUME_TYPE, **specs})
 
 
 def _upload(connection: Any, name: str, path: pathlib.Path,

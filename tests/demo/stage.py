@@ -72,10 +72,11 @@ class Stage(contextlib.ExitStack):
         """Have Nova start the server again."""
         self._set_power(self.cloud.compute.start_server, 'ACTIVE')
 
-    def volume(self, gibibytes: int) -> str:
-        """Make an empty volume; return its id."""
+    def volume(self, gibibytes: int,
+               kind: str = resources.VOLUME_TYPE) -> str:
+        """Make an empty volume of a volume type; return its id."""
         volume = self.cloud.block_storage.create_volume(
-            name=self._name, size=gibibytes, volume_type=resources.VOLUME_TYPE)
+            name=self._name, size=gibibytes, volume_type=kind)
         self.remove_later('volume', volume.id)
         self.await_volume(volume.id, 'available')
         return volume.id
@@ -89,6 +90,8 @@ class Stage(contextlib.ExitStack):
         self.cloud.compute.create_volume_attachment(self._server,
                                                     volume_id=volume)
         self._later(self._let_go, volume)
+        console.wait_for(f'volume {volume} attached',
+                         lambda: self._has(volume), _SECONDS)
         self.await_volume(volume, 'in-use')
         # The virtio serial is cut to 20 characters.
         return f'/dev/disk/by-id/virtio-{volume[:20]}'
@@ -96,7 +99,10 @@ class Stage(contextlib.ExitStack):
     def detach(self, volume: str) -> None:
         """Detach a volume, which must not be in use in the guest."""
         self.cloud.compute.delete_volume_attachment(self._server, volume)
-        self.await_volume(volume, 'available')
+        console.wait_for(f'volume {volume} let go of',
+                         lambda: not self._has(volume), _SECONDS)
+        if not self.cloud.block_storage.get_volume(volume).attachments:
+            self.await_volume(volume, 'available')
 
     def throttle(self, volume: str, megabytes_per_second: int) -> None:
         """Let the guest write to the volume at that speed at most."""
@@ -146,9 +152,12 @@ class Stage(contextlib.ExitStack):
         return next(tree.iterfind(path)).attrib['dev']
 
     def _let_go(self, volume: str) -> None:
-        found = self.cloud.block_storage.find_volume(volume)
-        if found and found.status not in _IDLE:
+        if self.cloud.block_storage.find_volume(volume) and self._has(volume):
             self.detach(volume)
+
+    def _has(self, volume: str) -> bool:
+        return any(each['server_id'] == self._server.id for each
+                   in self.cloud.block_storage.get_volume(volume).attachments)
 
     def _delete_server(self) -> None:
         self.cloud.compute.delete_server(self._server)

@@ -37,7 +37,8 @@ class Posix(base.TestCase):
         self.assertEqual(before, disk.settings(self.guest))
         self.assertEqual(
             {'owner': 'me', 'wt:level': 'write-through',
-             'wt:method': 'write_through', 'wt:filesystems': 'ext4=1'},
+             'wt:method': 'write_through', 'wt:filesystems': 'ext4=1',
+             'wt:verified': 'journal'},
             {key: value for key, value in metadata.items()
              if key != 'wt:window_ms'})
         self.assertEqual(base.DRIVERS['posix'],
@@ -78,6 +79,7 @@ class Ceph(base.TestCase):
             backup, metadata = self.back_up(*options)
             self.assertEqual('write-through', metadata.get('wt:level'),
                              metadata)
+            self.assertEqual('journal', metadata['wt:verified'])
             self.assertEqual(before, disk.settings(self.guest))
         self.assertTrue(self.storage.get_backup(backup).is_incremental)
         self.assert_nothing_lost(backup, load, status)
@@ -113,8 +115,8 @@ class FallBack(base.TestCase):
 
     def test_missing_a_required_level_fails_and_cleans_up(self) -> None:
         self.server_with_volume()
-        cloud.restart_backup(base.plugin('posix', {
-            'required_level': 'filesystem'}))
+        options = {'required_level': 'filesystem'}
+        cloud.restart_backup(base.plugin('posix', options))
         backup = base.openstack('volume', 'backup', 'create', '--force',
                                 self.volume)['id']
         self.stage.remove_later('backup', backup)
@@ -127,3 +129,9 @@ class FallBack(base.TestCase):
             volume.status for volume in self.storage.volumes()
             if volume.name == f'backup-vol-{self.volume}'
             and volume.status != 'deleting'])
+
+        cloud.restart_backup(base.plugin('posix', {
+            **options, 'barrier': 'freeze', 'freeze_timeout': '10'}))
+        _, metadata = self.back_up()
+        self.assertEqual(('filesystem', 'clean'), (
+            metadata['wt:level'], metadata['wt:verified']), metadata)

@@ -10,4 +10,4 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The part that runs in the guest: Python's standard library only."""
+"""The part that runs in the guest: the standard library of Python 3.9."""

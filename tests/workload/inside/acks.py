@@ -17,6 +17,8 @@ returned (monotonic clock, nanoseconds). An entry is added after the call
 returned, so the number of entries is the number of acknowledged writes.
 """
 
+from __future__ import annotations
+
 import os
 import pathlib
 import struct

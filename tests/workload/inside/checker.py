@@ -12,6 +12,8 @@
 
 """Looks at the records of a mounted restore: what is there, in order."""
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 import pathlib

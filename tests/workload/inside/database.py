@@ -16,6 +16,8 @@ A row also says how many records were acknowledged before it was written: so
 the order of writes can be checked across programs.
 """
 
+from __future__ import annotations
+
 import collections.abc
 import contextlib
 import dataclasses

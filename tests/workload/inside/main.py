@@ -17,6 +17,8 @@ The writers run until they are ended. What was acknowledged to them goes to
 ``status`` finds it.
 """
 
+from __future__ import annotations
+
 import argparse
 import dataclasses
 import json

@@ -18,6 +18,8 @@ across files. The run's name is part of each record, so that what an earlier
 run left in reused blocks is not taken for a record of this one.
 """
 
+from __future__ import annotations
+
 import collections.abc
 import hashlib
 import os

@@ -12,6 +12,8 @@
 
 """What applications do: plain writes, committed rows, much dirty data."""
 
+from __future__ import annotations
+
 import collections.abc
 import contextlib
 import itertools

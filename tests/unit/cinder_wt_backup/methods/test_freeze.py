@@ -98,6 +98,37 @@ class FrozenTest(base.GuestTestCase):
         self.assertFalse(self.frozen.thaw())
         self.assertEqual([], self.domain.agent.frozen)
 
+    def test_a_hook_that_fails_after_the_thaw(self) -> None:
+        self.frozen.freeze(['/mnt'])
+        self.domain.agent.answers[fake.THAW] = self._thaw_with_bad_hook
+        self.assertFalse(self.frozen.thaw())
+        self.assertIn('hook has failed', self.frozen.problem)
+        self.assertFalse(self.frozen.thaw())
+
+    def test_hooks_that_fail_before_the_freeze(self) -> None:
+        def refuse(mountpoints: list[str]) -> None:
+            raise fake.Refused('fsfreeze hook has failed with status 1')
+        self.domain.agent.answers[fake.FREEZE] = refuse
+        self.domain.agent.answers[fake.THAW] = self._thaw_with_bad_hook
+        error = self.assertRaises(exceptions.AgentError, self.frozen.freeze,
+                                  ['/mnt'])
+        self.assertIn('hook has failed', str(error))
+        # There is nothing left to thaw.
+        self.assertFalse(self.frozen.thaw())
+
+    def test_a_thaw_that_did_nothing_is_tried_again(self) -> None:
+        def refuse() -> None:
+            raise fake.Refused('no memory')
+        self.frozen.freeze(['/mnt'])
+        self.domain.agent.answers[fake.THAW] = refuse
+        self.assertRaises(exceptions.AgentError, self.frozen.thaw)
+        del self.domain.agent.answers[fake.THAW]
+        self.assertTrue(self.frozen.thaw())
+
+    def _thaw_with_bad_hook(self) -> None:
+        self.domain.agent.guest_fsfreeze_thaw()
+        raise fake.Refused('fsfreeze hook has failed with status 1')
+
     def test_a_thaw_that_failed_is_tried_again(self) -> None:
         self.frozen.freeze(['/mnt'])
         self.fail_once(fake.THAW)
