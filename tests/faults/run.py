@@ -59,6 +59,7 @@ def at_step(scene: scenes.Scene, fault: faults.Fault, step: str,
         and compared
     """
     steps.store_all(verify)
+    scene.idle()
     steps.arm(step)
     began = scene.load.status()
     backup = scene.backup = scene.request()
@@ -69,6 +70,7 @@ def at_step(scene: scenes.Scene, fault: faults.Fault, step: str,
 def at_random(scene: scenes.Scene, chance: random.Random) -> Result:
     """Strike some fault at some moment of a backup."""
     steps.store_all(False)
+    scene.idle()
     fault = chance.choice([one for one in faults.FAULTS if one.anytime])
     seconds = chance.uniform(0, 7)
     backup = scene.backup = scene.request()

@@ -200,10 +200,21 @@ class Scene:
                                      f', {rows}')
 
     def idle(self) -> None:
-        """Wait until the next backup may be asked for."""
+        """Wait until the next backup may be asked for.
+
+        :raises CloudError: it may not, not even once cinder-backup was
+            started again, which resets what nobody works on
+        """
+        try:
+            self._wait_until_in_use()
+        except console.CloudError:
+            self.restart_backup()
+            self._wait_until_in_use()
+
+    def _wait_until_in_use(self) -> None:
         console.wait_for(
             f'volume {self.volume} in use', lambda: self.storage.get_volume(
-                self.volume).status == 'in-use', 60,
+                self.volume).status == 'in-use', 30,
             failed=(openstack.exceptions.SDKException,))
 
     def clean(self) -> Outcome:
