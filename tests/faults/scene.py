@@ -40,7 +40,7 @@ OPTIONS = {'agent_timeout': '3', 'drain_timeout': '2', 'window_timeout': '10',
            'lock_timeout': '15', 'lease': '30'}
 LEASE = 30
 # Seconds in which a backup ends by itself, if stock Cinder lets it.
-SETTLING = 40
+SETTLING = 20
 PLUGIN = base.plugin('posix', OPTIONS, backup_workers=str(WORKERS))
 PLUGIN['write_through']['wrapped_driver'] = (
     'tests.faults.points.PosixBackupDriver')
