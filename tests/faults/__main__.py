@@ -61,7 +61,8 @@ def _options() -> argparse.Namespace:
         'behind in a guest, whatever happens.')
     parser.add_argument('--fault', default='', metavar='REGEX',
                         help='only faults whose names this is found in')
-    parser.add_argument('--step', default='', help='only at this step')
+    parser.add_argument('--step', default='', metavar='REGEX',
+                        help='only at steps whose names this is found in')
     parser.add_argument('--no-steps', action='store_true',
                         help='only random faults')
     parser.add_argument('--random', type=int, default=200, metavar='N',
@@ -81,7 +82,7 @@ def _results(scene: scenes.Scene, options: argparse.Namespace,
         chosen = [(fault, step) for fault in faults.FAULTS
                   for step in (*fault.steps, *fault.frozen)
                   if re.search(options.fault, fault.name)
-                  and options.step in ('', step)]
+                  and re.search(options.step, step)]
         for barrier, group in itertools.groupby(
                 sorted(chosen, key=_with_barrier), _with_barrier):
             scene.configure(barrier)

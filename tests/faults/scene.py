@@ -36,9 +36,9 @@ from tests.workload import host
 MEMORY_MIB = 768
 WORKERS = 2
 # Short, so that a run is; lease exceeds what conf.check wants of it.
-OPTIONS = {'agent_timeout': '3', 'drain_timeout': '2', 'window_timeout': '10',
-           'lock_timeout': '15', 'lease': '30'}
-LEASE = 30
+OPTIONS = {'agent_timeout': '5', 'drain_timeout': '2', 'window_timeout': '10',
+           'lock_timeout': '15', 'lease': '34'}
+LEASE = 34
 # Seconds in which a backup ends by itself, if stock Cinder lets it.
 SETTLING = 20
 PLUGIN = base.plugin('posix', OPTIONS, backup_workers=str(WORKERS))
