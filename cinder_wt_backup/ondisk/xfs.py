@@ -73,7 +73,7 @@ class _Log:
         """Whether nothing was written since it was unmounted, or made."""
         head = self._head()
         if head == 0:
-            return not self._lap(0)
+            return True             # nothing was ever written
         tail = self._before(head, min(_BEHIND, self._blocks))
         end = len(tail) // _BLOCK
         for number in reversed(range(end)):
