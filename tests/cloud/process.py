@@ -83,6 +83,9 @@ class Daemon:
     def stop(self, number: int = signal.SIGTERM) -> bool:
         """End it; with SIGKILL what still lives after its patience.
 
+        As systemd does, what it leaves behind as well: a parent that dies with
+        the lock of oslo.log's pipe in its hand leaves workers that hang.
+
         :returns: whether it was running.
         """
         pid = self.pid
@@ -95,8 +98,9 @@ class Daemon:
             time.sleep(0.05)
         if self.pid:
             console.say(f'{self.name} does not end by itself: killed')
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        if self.pid:
             console.wait_for(f'the end of {self.name}',
                              lambda: not self.pid, self.patience)
         self._pid_file.unlink(missing_ok=True)
