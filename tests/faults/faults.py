@@ -113,7 +113,9 @@ def _start_backup(scene: scenes.Scene, _pid: int) -> None:
 
 
 def _start_backup_after_the_lease(scene: scenes.Scene, pid: int) -> None:
-    scene.recovered(scenes.LEASE + 30)
+    # The watch in the guest has to see that the lease was enough. The agent of
+    # a guest that thawed itself takes it for frozen until somebody thaws it.
+    time.sleep(scenes.LEASE + 2 * scenes.LATE)
     _start_backup(scene, pid)
 
 

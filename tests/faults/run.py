@@ -91,6 +91,8 @@ def _run(scene: scenes.Scene, fault: faults.Fault, step: str, pid: int,
         result = dataclasses.replace(
             result, seconds=time.monotonic() - struck,
             outcome=scene.settled(backup), changed=scene.watch.longest())
+        if result.changed > scenes.LEASE + scenes.LATE:
+            raise console.CloudError('the guest was changed beyond its lease')
         _check(scene, result.outcome, fault.told)
         if began is not None and result.outcome.level in WHOLE:
             scene.verify(backup, began)

@@ -39,6 +39,8 @@ WORKERS = 2
 OPTIONS = {'agent_timeout': '5', 'drain_timeout': '2', 'window_timeout': '10',
            'lock_timeout': '15', 'lease': '34'}
 LEASE = 34
+# How late a busy guest may be with its lease, seconds.
+LATE = 5
 # Seconds in which a backup ends by itself, if stock Cinder lets it.
 SETTLING = 20
 PLUGIN = base.plugin('posix', OPTIONS, backup_workers=str(WORKERS))
