@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What the point in time itself shows, compared with what is claimed."""
 
 import dataclasses

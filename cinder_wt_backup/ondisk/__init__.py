@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What is on a disk, and whether it needs its journal replayed.
 
 A look at the few blocks that say so, by the formats' own definitions; nothing

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """btrfs: struct btrfs_super_block (include/uapi/linux/btrfs_tree.h)."""
 
 from cinder_wt_backup.ondisk import reader

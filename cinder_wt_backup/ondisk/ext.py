@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """ext2, ext3 and ext4: struct ext4_super_block (fs/ext4/ext4.h)."""
 
 from cinder_wt_backup.ondisk import reader

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Partition tables: MBR with its logical partitions, and GPT."""
 
 from collections.abc import Iterator

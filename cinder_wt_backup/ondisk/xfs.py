@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """xfs: its superblock (struct xfs_dsb) and the end of its log.
 
 As the kernel decides it (xlog_find_head, xlog_check_unmount_rec): the log is a

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """A volume that several instances have: all of them count."""
 
 from tests.cloud import cloud
