@@ -117,7 +117,6 @@ class Backups:
         """Return what the backup can claim; None: it is exempt.
 
         :param point_in_time: a file that has it, to be looked at, if any
-
         :raises PolicyError: it has to fail, for not reaching what it must
         """
         volume = objects.Volume.get_by_id(context, backup.volume_id)

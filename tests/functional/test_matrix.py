@@ -20,10 +20,10 @@ from tests.matrix import cases
 from tests.matrix import run
 
 NAMES = ('ext4 on the whole disk', 'xfs on the whole disk',
-         'btrfs on the whole disk', 'vfat on the whole disk', 'nested mounts',
+         'btrfs on the whole disk', 'vfat on the whole disk',
          'LVM over two volumes', 'md RAID 1 over two volumes',
          'LVM in LUKS, with a barrier', 'swap beside a file system',
-         'mounted nowhere')
+         'mounted nowhere', 'nothing on it')
 
 
 @ddt.ddt

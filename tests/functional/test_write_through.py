@@ -46,6 +46,28 @@ class WriteThrough(base.TestCase):
             AssertionError, self.assert_nothing_lost, load, status,
             self.restored(snapshot).name)
 
+    def test_partitions_and_nested_mounts(self) -> None:
+        disk = self.volume()
+        self.machine.shell(f'printf ",400M\\n,\\n" | '
+                           f'sfdisk -q /dev/{disk.name}; udevadm settle')
+        first, second = f'{disk.name}1', f'{disk.name}2'
+        point = self.mount(first, 'mkfs.ext4 -q')
+        self.machine.shell(
+            f'mkfs.xfs -q /dev/{second}; mkdir "{point}/a b"; '
+            f'mount /dev/{second} "{point}/a b"')
+        self.addCleanup(self.machine.shell, f'umount "{point}/a b"')
+        outer, inner = self.writers(point), self.writers(f'{point}/a b')
+        before = self.machine.guest.state()
+        with self.window(disk) as verdict:
+            statuses = outer.status(), inner.status()
+            snapshot = disk.snapshot()
+        self.unchanged_by(before)
+        self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
+        self.assertEqual({'ext4': 1, 'xfs': 1}, base.kinds(verdict))
+        restored = self.restored(snapshot).name
+        self.assert_nothing_lost(outer, statuses[0], f'{restored}1')
+        self.assert_nothing_lost(inner, statuses[1], f'{restored}2', 'nouuid')
+
     def test_much_dirty_data_is_drained_and_thresholds_put_back(self) -> None:
         disk = self.volume()
         point = self.mount(disk.name, 'mkfs.ext4 -q')
