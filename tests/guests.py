@@ -88,6 +88,12 @@ class Guest:
                                      f'{timeout:.0f} s: {error}') from error
             time.sleep(1)
 
+    def permits(self, name: str) -> bool:
+        """Return whether the agent carries a command out."""
+        supported = self.command('guest-info')['supported_commands']
+        return any(command['enabled'] for command in supported
+                   if command['name'] == name)
+
     def run(self, *argv: str, given: bytes = b'', timeout: float = 60,
             check: bool = True) -> Result:
         """Run a program to its end, with ``given`` as its standard input.

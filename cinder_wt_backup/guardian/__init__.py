@@ -103,14 +103,15 @@ class Guardian:
         self._timeout = timeout
 
     def start(self, volume: str, address: str | None, lease: int,
-              drain: int, barrier: bool) -> Report:
+              drain: int, freeze: int = 0) -> Report:
         """Make the volume's filesystems write-through, under a lease.
 
         :param volume: the volume's id
         :param address: the disk's PCI address, if it has one
         :param lease: seconds after which the guest undoes it by itself
         :param drain: seconds for the gentle drain
-        :param barrier: the host may freeze: the lease thaws as well
+        :param freeze: seconds after its report in which a barrier is over:
+            what is frozen then, the guest thaws by itself. 0: no barrier
         :raises GuardianBusy: another window is open in the guest
         :raises GuardianUnable: this guest lacks what it needs; it was not
             changed
@@ -119,7 +120,7 @@ class Guardian:
         """
         return self._run(drain + self._timeout, 'start', self._token, volume,
                          address or '-', str(lease), str(drain),
-                         'barrier' if barrier else '-')
+                         str(freeze or '-'))
 
     def release(self) -> Report:
         """Put everything back; harmless when there is nothing to put back.

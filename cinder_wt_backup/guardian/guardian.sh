@@ -14,15 +14,17 @@
 # The guardian: makes the filesystems of one disk write-through for a moment
 # and puts them back, whatever happens to the host that asked for it.
 #
-#   guardian start   TOKEN VOLUME_ID ADDRESS LEASE DRAIN barrier|-
+#   guardian start   TOKEN VOLUME_ID ADDRESS LEASE DRAIN FREEZE|-
 #   guardian release TOKEN
-#   guardian keep    TOKEN LEASE       (the lease-keeper; started by start)
+#   guardian keep    TOKEN LEASE FREEZE|-  (the lease-keeper; start starts it)
 #
-# VOLUME_ID is the disk's serial, ADDRESS its PCI address or "-"; LEASE and
-# DRAIN are seconds; with a barrier the host may freeze, so that a lease that
-# ends also thaws. Reports lines of plain words on stdout, the last is
-# "done". Exit status: 0 done, 3 the lease had ended, 4 another window is
-# open in this guest, 5 the disk is not here, 6 no lease could be given.
+# VOLUME_ID is the disk's serial, ADDRESS its PCI address or "-"; LEASE, DRAIN
+# and FREEZE are seconds. With a FREEZE the host may freeze when start is done,
+# and has thawed so many seconds later; if it has not, because it died, the
+# keeper does, then and once more when the lease ends. Reports lines of plain
+# words on stdout, the last is "done". Exit status: 0 done, 3 the lease had
+# ended, 4 another window is open in this guest, 5 the disk is not here, 6 no
+# lease could be given.
 #
 # All that is needed to undo a change is written to $DIR before the change is
 # made. $CLAIM -> $DIR says whose window it is; only its holder changes
@@ -372,6 +374,7 @@ LIST
 }
 
 thaw_all() {                        # the host froze and did not come back
+    look
     while read -r _number _type _is _id _point; do
         unescape "$_point"
         fsfreeze -u -- "$path" ||
@@ -484,8 +487,8 @@ keeper_runs() {
 }
 
 # Left behind so that neither a log-out nor the agent's own end takes it along.
-start_keeper() {                    # LEASE
-    set -- /bin/sh "$DIR/guardian.start" keep "$token" "$1"
+start_keeper() {                    # LEASE FREEZE
+    set -- /bin/sh "$DIR/guardian.start" keep "$token" "$@"
     if [ -d /run/systemd/system ]; then
         systemd-run --quiet --collect --no-block \
             --unit="${DIR##*/}.service" "$@" && return
@@ -563,14 +566,13 @@ $filesystems
 LIST
 }
 
-start() {                           # VOLUME_ID ADDRESS LEASE DRAIN BARRIER
+start() {                           # VOLUME_ID ADDRESS LEASE DRAIN FREEZE
     claim || { rm -rf "$DIR"; exit 4; }
     trap forget EXIT
     find_disk "$1" "$2" || exit 5
     echo "$disk" >"$DIR/disk"
-    start_keeper "$3"
+    start_keeper "$3" "$5"
     look
-    [ "$5" != barrier ] || : >"$DIR/barrier"
     keeper_runs || exit 6
     trap - EXIT                     # from here on the keeper sees to it
     drain "$4"
@@ -589,6 +591,7 @@ start() {                           # VOLUME_ID ADDRESS LEASE DRAIN BARRIER
     look
     report
     [ ! -e "$DIR/taken" ] && [ -e "$DIR/disk" ] || undo_late
+    [ "$5" = - ] || { kept "$DIR" && kill -USR1 "$keeper"; }
     echo "done"
 }
 
@@ -640,21 +643,28 @@ release() {
     echo "done"
 }
 
-keep() {                            # LEASE
+keep() {                            # LEASE FREEZE
     [ -e "$DIR/disk" ] && [ ! -e "$DIR/taken" ] || exit 0
-    trap 'kill $sleeper; exit 0' TERM
+    read -r disk <"$DIR/disk"
+    trap 'kill $sleepers; exit 0' TERM
+    trap : USR1                     # ends the wait: start is done
     sleep "$1" &
-    sleeper=$!
+    lease=$! sleepers=$!
     echo $$ >"$DIR/keeper"
-    wait $sleeper
+    wait $lease || [ "$2" = - ] || {
+        sleep "$2" &
+        sleepers="$lease $!"
+        wait $!
+        thaw_all
+        wait $lease
+    }
     trap '' TERM
     for _try in 1 2 3 4 5 6 7 8 9 10; do    # let a release at work finish
         take && break
         [ $CLAIM -ef "$DIR" ] || exit 0
         sleep 1
     done
-    read -r disk <"$DIR/disk"
-    [ ! -e "$DIR/barrier" ] || { look; thaw_all; }
+    [ "$2" = - ] || thaw_all
     undo
     forget
 }

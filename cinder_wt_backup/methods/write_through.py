@@ -52,8 +52,7 @@ class WriteThrough(base.Method):
         """Start the guardian; freeze if a barrier is configured."""
         self._start = self._guardian().start(
             self.guest.volume, self.guest.disk.address, self.options.lease,
-            self.options.drain_timeout,
-            barrier=self.options.barrier == 'freeze')
+            self.options.drain_timeout, self._freeze_ends())
         LOG.debug('Instance %(instance)s is write-through: %(report)s',
                   {'instance': self.guest.instance, 'report': self._start})
         if self.options.barrier == 'freeze':
@@ -90,6 +89,13 @@ class WriteThrough(base.Method):
     def _guardian(self) -> guardian.Guardian:
         return guardian.Guardian(self.guest.agent, self.token,
                                  self.options.agent_timeout)
+
+    def _freeze_ends(self) -> int:
+        """Return when a barrier is over for sure: asking, freezing, itself."""
+        if self.options.barrier != 'freeze':
+            return 0
+        return int(2 * self.options.agent_timeout
+                   + self.options.freeze_timeout)
 
     def _raise_barrier(self, report: guardian.Report) -> None:
         """Freeze; without it the write-through beneath still holds."""

@@ -63,7 +63,11 @@ def at_step(scene: scenes.Scene, fault: faults.Fault, step: str,
     steps.arm(step)
     began = scene.load.status()
     backup = scene.backup = scene.request()
-    pid = steps.wait()
+    try:
+        pid = steps.wait()
+    except console.CloudError as error:
+        return Result(fault.name, step,
+                      problem=f'{error}: {scene.outcome(backup)}')
     return _run(scene, fault, step, pid, began if verify else None, backup)
 
 

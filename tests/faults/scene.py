@@ -139,8 +139,8 @@ class Scene:
         is gone, only when cinder-backup is started again.
         """
         end = time.monotonic() + timeout
-        while (outcome := self._outcome(backup)).status in ('creating',
-                                                            'deleting'):
+        while (outcome := self.outcome(backup)).status in ('creating',
+                                                           'deleting'):
             if time.monotonic() > end:
                 self.restart_backup()
                 end = time.monotonic() + timeout
@@ -233,7 +233,8 @@ class Scene:
         with contextlib.suppress(openstack.exceptions.SDKException):
             self.storage.delete_backup(backup)
 
-    def _outcome(self, backup: str) -> Outcome:
+    def outcome(self, backup: str) -> Outcome:
+        """Return what became of a backup so far."""
         try:
             found: Any = self.storage.get_backup(backup)
         except openstack.exceptions.NotFoundException:

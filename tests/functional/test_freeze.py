@@ -96,11 +96,7 @@ class Freeze(base.TestCase):
         end = time.monotonic() + 2 * BLOCKED_FOR
         while time.monotonic() < end:
             try:
-                info = self.machine.guest.command('guest-info')
-                if enabled == next(
-                        command['enabled'] for command
-                        in info['supported_commands']
-                        if command['name'] == 'guest-exec'):
+                if self.machine.guest.permits('guest-exec') == enabled:
                     return
             except guests.GuestError:
                 pass

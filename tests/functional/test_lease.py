@@ -87,7 +87,7 @@ class Lease(base.TestCase):
         self.machine.guest.spawn('sh', '-c', 'sleep 1; systemctl kill '
                                  '--signal=KILL qemu-guest-agent')
         try:
-            mine.start(self.disk.volume, None, 8, 5, barrier=False)
+            mine.start(self.disk.volume, None, 8, 5)
         except exceptions.WriteThroughError:
             pass
         time.sleep(2)
@@ -104,18 +104,18 @@ class Lease(base.TestCase):
 
     def test_another_host_waits_and_takes_nothing_over(self) -> None:
         mine, other = self.guardian('aa'), self.guardian('bb')
-        mine.start(self.disk.volume, None, 60, 5, barrier=False)
+        mine.start(self.disk.volume, None, 60, 5)
         self.assertRaises(exceptions.GuardianBusy, other.start,
-                          self.disk.volume, None, 60, 5, barrier=False)
+                          self.disk.volume, None, 60, 5)
         self.assertRaises(exceptions.GuardianLapsed, other.release)
         self.assertIn('same', mine.release().words)
         self.unchanged_by(self.before)
 
     def test_a_leftover_is_put_back_by_the_next_window(self) -> None:
         mine, other = self.guardian('aa'), self.guardian('bb')
-        mine.start(self.disk.volume, None, 60, 5, barrier=False)
+        mine.start(self.disk.volume, None, 60, 5)
         self.machine.shell('kill -9 $(cat /run/cinder-wt-backup/keeper)')
-        report = other.start(self.disk.volume, None, 60, 5, barrier=False)
+        report = other.start(self.disk.volume, None, 60, 5)
         self.assertEqual(['sync'], [fs.state for fs in report.filesystems])
         other.release()
         self.assert_put_back_in(PATIENCE)
@@ -131,19 +131,19 @@ class Lease(base.TestCase):
 
     def test_a_release_that_was_killed_is_finished_by_the_next(self) -> None:
         mine = self.guardian('aa')
-        mine.start(self.disk.volume, None, 60, 5, barrier=False)
+        mine.start(self.disk.volume, None, 60, 5)
         self.kill_a_release('aa')
         self.assertIn('same', mine.release().words)
         self.unchanged_by(self.before)
 
     def test_a_release_that_was_killed_is_finished_by_the_lease(self) -> None:
-        self.guardian('aa').start(self.disk.volume, None, 8, 5, barrier=False)
+        self.guardian('aa').start(self.disk.volume, None, 8, 5)
         self.kill_a_release('aa')
         self.assert_put_back_in(8 + PATIENCE)
 
     def test_a_release_is_made_by_the_program_that_started(self) -> None:
         mine = self.guardian('aa')
-        mine.start(self.disk.volume, None, 60, 5, barrier=False)
+        mine.start(self.disk.volume, None, 60, 5)
         # The plugin is upgraded on the host while the window is open.
         self.useFixture(fixtures.MonkeyPatch(
             'cinder_wt_backup.guardian.PROGRAM', b'exit 7'))
@@ -153,14 +153,28 @@ class Lease(base.TestCase):
     def test_frozen_root_file_system_is_thawed(self) -> None:
         self.disk = self.machine.boot_volume
         mine = self.guardian('aa')
-        mine.start(self.disk.volume, None, 8, 5, barrier=True)
+        mine.start(self.disk.volume, None, 9, 5, freeze=60)
         self.assertEqual(1, self.agent.freeze(['/']))
-        time.sleep(10)
-        # The agent does not know it yet: this thaw finds nothing frozen.
-        self.assertEqual(0, self.agent.thaw())
-        self.machine.shell('touch /etc/writable')
+        time.sleep(11)
+        self.assert_thawed('/etc')
         self.assertRaises(exceptions.GuardianLapsed, mine.release)
         self.assert_put_back_in(PATIENCE)
+
+    def test_frozen_it_is_thawed_long_before_the_lease_ends(self) -> None:
+        mine = self.guardian('aa')
+        mine.start(self.disk.volume, None, 60, 5, freeze=3)
+        self.assertEqual(1, self.agent.freeze([self.point]))
+        time.sleep(4)
+        self.assert_thawed(self.point)
+        self.assertIn('rw,sync', self.machine.shell(
+            f'grep " {self.point} " /proc/self/mountinfo'))
+        self.assertIn('same', mine.release().words)
+        self.assert_put_back_in(PATIENCE)
+
+    def assert_thawed(self, folder: str) -> None:
+        """See that the guest thawed itself: its agent has nothing to thaw."""
+        self.assertEqual(0, self.agent.thaw())
+        self.machine.shell(f'touch {folder}/writable')
 
 
 class Tools(base.TestCase):

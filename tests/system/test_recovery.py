@@ -44,22 +44,25 @@ class FreezeWithoutLeaseTest(base.TestCase):
         self.addCleanup(self.await_exec)
         self.addCleanup(steps.go)
 
-    def await_exec(self) -> None:
-        """Wait until the agent permits again what tests need."""
-        console.wait_for('an agent that permits guest-exec',
-                         lambda: self.guest.run('true'), 2 * BLOCKED_FOR,
-                         failed=(guests.GuestError,))
+    def await_exec(self, permitted: bool = True) -> None:
+        """Wait until the agent permits again what tests need, or blocks it."""
+        console.wait_for(
+            f'an agent that {"permits" if permitted else "blocks"} guest-exec',
+            lambda: self.guest.permits('guest-exec') == permitted,
+            2 * BLOCKED_FOR, failed=(guests.GuestError,))
 
     def die_while_frozen(self) -> float:
         """Have cinder-backup killed in its freeze; return when."""
         self.guest.run('sh', '-c', test_freeze.block_exec(BLOCKED_FOR))
-        time.sleep(4)
-        self.guest.wait()
+        self.await_exec(permitted=False)
         steps.arm('frozen')
         self.backup_ = self.storage.create_backup(
             volume_id=self.volume, force=True).id
         self.stage.remove_later('backup', self.backup_)
-        steps.wait()
+        try:
+            steps.wait()
+        except console.CloudError as error:
+            self.fail(f'{error}: {self.storage.get_backup(self.backup_)}')
         self.assertEqual('frozen', self.freeze_status())
         faults.kill_service('cinder-backup')
         steps.go()

@@ -95,9 +95,9 @@ class ParseTest(base.TestCase):
 class GuardianTest(base.GuestTestCase):
 
     def start(self, address: str | None = '0000:00:04.0',
-              barrier: bool = False) -> guardian.Report:
+              freeze: int = 0) -> guardian.Report:
         return guardian.Guardian(self.agent(), base.TOKEN, 5).start(
-            base.VOLUME, address, 60, 1, barrier)
+            base.VOLUME, address, 60, 1, freeze)
 
     def release(self) -> guardian.Report:
         return guardian.Guardian(self.agent(), base.TOKEN, 5).release()
@@ -109,8 +109,8 @@ class GuardianTest(base.GuestTestCase):
               '-']], self.guardian.arguments)
 
     def test_a_disk_without_an_address_and_a_barrier_are_said(self) -> None:
-        self.start(address=None, barrier=True)
-        self.assertEqual(['-', '60', '1', 'barrier'],
+        self.start(address=None, freeze=23)
+        self.assertEqual(['-', '60', '1', '23'],
                          self.guardian.arguments[0][3:])
 
     def test_start_and_release_report(self) -> None:

@@ -205,8 +205,8 @@ class BarrierTest(base.WindowTestCase):
             self.domain.agent.thaw_by_itself).level)
 
     def test_the_guardian_is_started_before_and_knows(self) -> None:
-        self.proof()
-        self.assertEqual('barrier', self.guardian.arguments[0][-1])
+        self.proof(agent_timeout=2, freeze_timeout=4)
+        self.assertEqual('8', self.guardian.arguments[0][-1])
         commands = self.domain.agent.commands
         self.assertLess(commands.index(fake.EXEC),
                         commands.index(fake.FREEZE))
