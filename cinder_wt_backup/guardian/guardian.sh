@@ -643,20 +643,25 @@ release() {
     echo "done"
 }
 
+nap() {                             # SECONDS, which a trap may cut short
+    sleep "$1" &
+    wait $!
+}
+
 keep() {                            # LEASE FREEZE
     [ -e "$DIR/disk" ] && [ ! -e "$DIR/taken" ] || exit 0
     read -r disk <"$DIR/disk"
-    trap 'kill $sleepers; exit 0' TERM
-    trap : USR1                     # ends the wait: start is done
-    sleep "$1" &
-    lease=$! sleepers=$!
+    uptime_cs
+    _end=$((now + $1 * 100))
+    trap 'kill $!; exit 0' TERM
+    trap : USR1                     # start is done: it ends the nap
     echo $$ >"$DIR/keeper"
-    wait $lease || [ "$2" = - ] || {
-        sleep "$2" &
-        sleepers="$lease $!"
-        wait $!
-        thaw_all
-        wait $lease
+    nap "$1" || [ "$2" = - ] || {
+        kill $!
+        uptime_cs
+        _left=$(((_end - now) / 100))
+        [ $_left -lt "$2" ] || { nap "$2"; thaw_all; _left=$((_left - $2)); }
+        nap $_left
     }
     trap '' TERM
     for _try in 1 2 3 4 5 6 7 8 9 10; do    # let a release at work finish
