@@ -8,8 +8,8 @@ STESTR := PYTHONWARNINGS=ignore $(VENV)/bin/stestr run --serial
 THREADS := OS_CINDER_DISABLE_EVENTLET_PATCHING=true
 
 .DEFAULT_GOAL := help
-.PHONY: help install cloud test pep8 unit functional system faults matrix demo \
-	benchmark status down destroy
+.PHONY: help install cloud test pep8 unit functional system faults matrix drivers \
+	demo benchmark status down destroy
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,6 +41,9 @@ system: cloud ## backups in a real cloud
 
 faults: cloud ## every fault at every step of a window, then 200 at random
 	@$(PYTHON) -m tests.faults $(FAULTS)
+
+drivers: cloud ## each stock driver in both modes, as a table
+	@$(PYTHON) -m tests.drivers $(DRIVERS)
 
 demo: ## stock Cinder and the plugin side by side, in a real cloud
 	@python3 -m tests.demo

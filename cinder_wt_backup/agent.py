@@ -44,6 +44,8 @@ MAX_ANSWER = 1 << 20
 MAX_MOUNTS = 4096
 MAX_POINT = 4096
 MAX_NUMBER = (1 << 32) - 1
+# QEMU's word for a mount point of Windows' volumes that have none.
+UNMOUNTED = 'System Reserved'
 # What a filesystem's type may look like to be put on record.
 KIND = re.compile(r'[A-Za-z0-9_.+-]{1,32}')
 # A program's end is only seen by asking: after FIRST_POLL seconds, then again
@@ -111,12 +113,11 @@ class Agent:
 
         :param argv: path and arguments; never a shell's text
         :param timeout: seconds until it must have ended
+        :raises ProgramNotStarted: there is no such program, or it was not
+            permitted
         :raises AgentError: it did not end in time, or ended by a signal
         """
-        pid = _number(_of(dict, self._command(
-            EXEC, path=argv[0], arg=list(argv[1:]),
-            **{'input-data': base64.b64encode(stdin).decode(),
-               'capture-output': True})).get('pid'))
+        pid = self._started(argv, stdin)
         poll = tenacity.Retrying(
             retry=tenacity.retry_if_result(
                 lambda status: status.get('exited') is not True),
@@ -138,7 +139,8 @@ class Agent:
         entries = _of(list, self._command(FSINFO))
         if len(entries) > MAX_MOUNTS:
             raise _nonsense(f'{len(entries)} mounts')
-        return [_mount(_of(dict, entry)) for entry in entries]
+        found = [_mount(_of(dict, entry)) for entry in entries]
+        return [mount for mount in found if mount.mountpoint != UNMOUNTED]
 
     def frozen(self) -> bool:
         """Return whether the agent holds a freeze (guest-fsfreeze-status)."""
@@ -158,6 +160,16 @@ class Agent:
         QAPI's guest-fsfreeze-thaw: 0 when somebody thawed before.
         """
         return _number(self._command(THAW))
+
+    def _started(self, argv: Sequence[str], stdin: bytes) -> int:
+        try:
+            answer = self._command(
+                EXEC, path=argv[0], arg=list(argv[1:]),
+                **{'input-data': base64.b64encode(stdin).decode(),
+                   'capture-output': True})
+        except exceptions.AgentRefused as error:
+            raise exceptions.ProgramNotStarted(str(error)) from error
+        return _number(_of(dict, answer).get('pid'))
 
     def _exec_status(self, pid: int) -> dict[str, Any]:
         return _of(dict, self._command(EXEC_STATUS, pid=pid))

@@ -62,6 +62,14 @@ class AgentUnavailable(AgentError, Unreachable):
     """There is no agent channel, or the agent is silent."""
 
 
+class AgentRefused(AgentError):
+    """The agent carried a command out in vain, or not at all: its own word."""
+
+
+class ProgramNotStarted(AgentRefused):
+    """The agent could not start a program: nothing was changed."""
+
+
 class CommandBlocked(AgentError):
     """The guest's agent does not permit a command that is needed."""
 

@@ -88,7 +88,8 @@ class Guest:
             raise exceptions.CommandBlocked(
                 f'the guest agent of instance {self.instance} blocks '
                 f'{", ".join(blocked)}: permit it in the guest (RHEL: '
-                f'/etc/sysconfig/qemu-ga)')
+                f'/etc/sysconfig/qemu-ga), or update an agent that is too '
+                f'old for it')
 
     def mounts(self) -> list[agent.Mount]:
         """Return the filesystems on the volume, one mount of each.

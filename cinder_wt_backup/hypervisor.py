@@ -49,11 +49,18 @@ PORTS = {'tcp': 16509, 'tls': 16514}
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 5, 3
 # A round of the event loop: the process, when it ends, waits for it.
 LOOP_MS = 1000
+STATES = {libvirt.VIR_DOMAIN_PAUSED: 'it is paused',
+          libvirt.VIR_DOMAIN_SHUTDOWN: 'it is being shut down',
+          libvirt.VIR_DOMAIN_SHUTOFF: 'it is shut off',
+          libvirt.VIR_DOMAIN_CRASHED: 'its kernel has crashed',
+          libvirt.VIR_DOMAIN_PMSUSPENDED: 'it is suspended'}
 # Any call may find that the connection is gone.
 LOST = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_RPC,
         libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN,
         libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCELLED,
         libvirt.VIR_ERR_ACCESS_DENIED, libvirt.VIR_ERR_OPERATION_DENIED)
+# How libvirt passes on an error that is the agent's answer.
+REFUSAL = 'unable to execute QEMU agent command'
 # Characters of an error's text: an agent's own errors come in it.
 MAX_ERROR = 500
 
@@ -131,8 +138,9 @@ class Hypervisor:
             state, reason = self.call(domain.state)
             if state != libvirt.VIR_DOMAIN_RUNNING:
                 raise exceptions.DomainNotRunning(
-                    f'instance {instance} does not run (libvirt domain '
-                    f'state {state}): nothing could be flushed in it',
+                    f'instance {instance} does not run '
+                    f'({STATES.get(state, state)}): nothing could be flushed '
+                    f'in it',
                     # What has migrated away runs elsewhere.
                     shut_off=state == libvirt.VIR_DOMAIN_SHUTOFF and reason
                     != libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED)
@@ -256,7 +264,8 @@ class Domain:
         :param command: JSON
         :param timeout: seconds
         :raises AgentUnavailable: no answer in time, or no agent
-        :raises AgentError: the agent's own error
+        :raises AgentRefused: the agent's own error
+        :raises AgentError: what it answered is none
         :raises HostUnreachable: the host did not answer
         """
         try:
@@ -286,8 +295,9 @@ class Domain:
             return exceptions.DomainNotRunning(
                 f'instance {self.instance} stopped running: {text}',
                 shut_off=False)
-        return exceptions.AgentError(
-            f'the guest agent of instance {self.instance}: {text}')
+        kind = (exceptions.AgentRefused if REFUSAL in text
+                else exceptions.AgentError)
+        return kind(f'the guest agent of instance {self.instance}: {text}')
 
     def _projects(self) -> list[str | None]:
         return [project.get('uuid') for project in self._xml.iterfind(

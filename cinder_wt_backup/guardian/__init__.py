@@ -118,9 +118,12 @@ class Guardian:
         :raises GuardianError, AgentError: it is not write-through; release
             all the same when it is not known how far it came
         """
-        return self._run(drain + self._timeout, 'start', self._token, volume,
-                         address or '-', str(lease), str(drain),
-                         str(freeze or '-'))
+        try:
+            return self._run(drain + self._timeout, 'start', self._token,
+                             volume, address or '-', str(lease), str(drain),
+                             str(freeze or '-'))
+        except exceptions.ProgramNotStarted as error:
+            raise exceptions.GuardianUnable(str(error)) from error
 
     def release(self) -> Report:
         """Put everything back; harmless when there is nothing to put back.

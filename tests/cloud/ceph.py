@@ -97,6 +97,23 @@ def create_pools() -> None:
             'auth get-or-create', entity=f'client.{user}', caps=granted))
 
 
+def create_store() -> None:
+    """Make the object store's key and account."""
+    _keyring('rgw').write_text(monitor(
+        'auth get-or-create', entity='client.rgw',
+        caps=['mon', 'allow rw', 'osd', 'allow rwx']))
+    user = f'--uid={layout.STORE_USER}'
+    swift = f'--subuser={layout.STORE_USER}:swift'
+    for command in (
+            ('user', 'create', user, f'--display-name={layout.STORE_USER}',
+             f'--access-key={layout.STORE_USER}',
+             f'--secret-key={layout.PASSWORD}'),
+            ('subuser', 'create', user, swift, '--access=full'),
+            ('key', 'create', swift, '--key-type=swift',
+             f'--secret-key={layout.PASSWORD}')):
+        console.run('radosgw-admin', *_CONF, *command, log=_LOG)
+
+
 def monitor_is_ready(_since: float) -> bool:
     """Whether the monitor answers."""
     return bool(monitor('fsid'))

@@ -45,6 +45,7 @@ _FILES = {
     RABBITMQ / 'enabled_plugins': ('enabled_plugins',),
     RABBITMQ / 'rabbitmq.conf': ('rabbitmq.conf',),
     layout.BIN / 'sudo': ('sudo',),
+    layout.BIN / 'mount-share': ('mount-share',),
 }
 _DIRECTORIES = (
     'ceph/crash', 'ceph/mgr', 'ceph/mon', 'ceph/osd', 'cinder/backup',
@@ -65,7 +66,8 @@ def write() -> None:
                        for name in templates)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(string.Template(text).substitute(values))
-    (layout.BIN / 'sudo').chmod(0o755)
+    for program in ('sudo', 'mount-share'):
+        (layout.BIN / program).chmod(0o755)
 
 
 def backup_overlay(host: str) -> pathlib.Path:

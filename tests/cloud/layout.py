@@ -67,6 +67,7 @@ PORTS = {
     'epmd': 4369,
     'rabbitmq': 5672,
     'ceph-mon': 6789,
+    'radosgw': 7480,
     'libvirtd': 16509,
     'keystone': 5000,
     'glance': 9292,
@@ -81,7 +82,11 @@ CEPH_MON_V2_PORT = 3300
 # This cloud listens on the loopback only and holds nothing worth stealing.
 PASSWORD = 'secret'
 CEPH_FSID = '5b7c3a2e-1f6d-4c55-9f0a-000000000001'
+# The object store's one account; Swift and S3 see the same.
+STORE_USER = 'wt'
 CEPH_SECRET = '5b7c3a2e-1f6d-4c55-9f0a-0000000000aa'
+# The one key of Cinder's and Nova's simplest key manager.
+FIXED_KEY = '0123456789abcdef' * 4
 HOST_UUID = '5b7c3a2e-1f6d-4c55-9f0a-0000000000bb'
 
 LIBVIRT_URI = 'qemu:///system'

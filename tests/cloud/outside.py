@@ -14,6 +14,7 @@
 
 * ``/etc/libvirt/qemu.conf``: libvirt reads it nowhere else.
 * ``/etc/ceph``: os-brick looks for keyrings there, whatever the settings say.
+* ``/sbin/mount.nfs`` and ``mount.glusterfs``: mount(8) looks for them there.
 
 What was there before is kept beside it under another name.
 """
@@ -22,6 +23,7 @@ import pathlib
 import shutil
 
 from tests.cloud import configs
+from tests.cloud import console
 from tests.cloud import layout
 
 CLIENTS = ('admin', 'cinder', 'cinder-backup', 'glance')
@@ -42,6 +44,7 @@ def change() -> None:
 
 def put_back() -> None:
     """Undo ``change``; safe to repeat."""
+    _unmount_shares()
     if _kept(_QEMU_CONF).exists():
         _give_back(_QEMU_CONF)
     for link, target in _links().items():
@@ -53,7 +56,17 @@ def put_back() -> None:
 def _links() -> dict[pathlib.Path, pathlib.Path]:
     names = ['ceph.conf']
     names += [f'ceph.client.{client}.keyring' for client in CLIENTS]
-    return {_ETC_CEPH / name: layout.ETC / name for name in names}
+    mounts = {pathlib.Path('/sbin', f'mount.{kind}'):
+              layout.BIN / 'mount-share' for kind in ('nfs', 'glusterfs')}
+    return mounts | {_ETC_CEPH / name: layout.ETC / name for name in names}
+
+
+def _unmount_shares() -> None:
+    """Let go of what mount-share mounted for services that have ended."""
+    for line in pathlib.Path('/proc/self/mounts').read_text().splitlines():
+        folder = line.split()[1]
+        if folder.startswith(f'{layout.DATA}/'):
+            console.run('umount', folder, log=layout.log_file('outside'))
 
 
 def _kept(path: pathlib.Path) -> pathlib.Path:

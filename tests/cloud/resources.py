@@ -22,6 +22,10 @@ from tests.cloud import layout
 FLAVOR = 'm1.guest'
 VOLUME_TYPE = 'ceph'
 MULTIATTACH = 'multiattach'
+ENCRYPTED = 'encrypted'
+FILES = 'nfs'
+_LUKS = {'provider': 'luks', 'control_location': 'front-end',
+         'cipher': 'aes-xts-plain64', 'key_size': 256}
 _AGENT = {'hw_qemu_guest_agent': 'yes'}
 _VIRTIO = {'os_command_line': image.ROOT_VIRTIO}
 _SCSI = {'os_command_line': image.ROOT_SCSI, 'hw_disk_bus': 'scsi',
@@ -58,14 +62,17 @@ def create_flavor() -> None:
 
 
 def create_volume_type() -> None:
-    """Make the volume types of Ceph; safe to repeat."""
+    """Make the volume types; safe to repeat."""
     with accounts.connect() as connection:
         storage = connection.block_storage
         for name, specs in ((VOLUME_TYPE, {}), (
-                MULTIATTACH, {'multiattach': '<is> True'})):
+                MULTIATTACH, {'multiattach': '<is> True'}), (ENCRYPTED, {}),
+                (FILES, {'volume_backend_name': FILES})):
             if not storage.find_type(name):
-                storage.create_type(name=name, extra_specs={
+                made = storage.create_type(name=name, extra_specs={
                     'volume_backend_name': VOLUME_TYPE, **specs})
+                if name == ENCRYPTED:
+                    storage.create_type_encryption(made, **_LUKS)
 
 
 def _upload(connection: Any, name: str, path: pathlib.Path,

@@ -87,6 +87,12 @@ def _infrastructure() -> list[graph.Node]:
         service('ceph-osd', _ceph('osd', '0'), ceph.disk_is_ready,
                 ('ceph-osd-data',)),
         step('ceph-pools', ceph.create_pools, ('ceph-osd',)),
+        step('store-data', ceph.create_store, ('ceph-pools',)),
+        service('radosgw', daemon('radosgw', [
+            '/usr/bin/radosgw', '-f', '-c', layout.CEPH_CONF, '-n',
+            'client.rgw', '--rgw-frontends', f'beast endpoint='
+            f'{layout.ADDRESS}:{layout.PORTS["radosgw"]}']),
+            _answers('radosgw'), ('store-data',)),
         service('libvirtd', daemon('libvirtd', [
             '/usr/sbin/libvirtd', '--listen', '--config',
             layout.LIBVIRTD_CONF, '--pid-file',

@@ -72,6 +72,14 @@ class Stage(contextlib.ExitStack):
         """Have Nova start the server again."""
         self._set_power(self.cloud.compute.start_server, 'ACTIVE')
 
+    def rescue_server(self) -> None:
+        """Have Nova boot it from another disk, without its volumes."""
+        self._set_power(self.cloud.compute.rescue_server, 'RESCUE')
+
+    def unrescue_server(self) -> None:
+        """Have Nova boot it as before."""
+        self._set_power(self.cloud.compute.unrescue_server, 'ACTIVE')
+
     def volume(self, gibibytes: int,
                kind: str = resources.VOLUME_TYPE) -> str:
         """Make an empty volume of a volume type; return its id."""

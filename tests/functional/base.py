@@ -30,14 +30,15 @@ from cinder_wt_backup import evidence
 from cinder_wt_backup import guest
 from cinder_wt_backup import window
 from tests.cloud import layout
+from tests.functional import live_machine
 from tests.functional import machine
 from tests.workload import host
 
 
 @functools.cache
-def shared_machine() -> machine.Machine:
+def shared_machine() -> live_machine.LiveMachine:
     """The guest that all tests of this process use: it takes 20 s to boot."""
-    return machine.Machine()
+    return live_machine.LiveMachine()
 
 
 def options(**values: object) -> object:

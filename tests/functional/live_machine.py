@@ -14,6 +14,7 @@
 
 import contextlib
 import time
+from xml.etree import ElementTree
 
 import libvirt
 
@@ -22,6 +23,7 @@ from tests.functional import machine
 from tests import guests
 
 BOOT_SECONDS = 180
+DETACH_SECONDS = 30
 
 
 class LiveMachine(machine.Machine):
@@ -34,6 +36,31 @@ class LiveMachine(machine.Machine):
         self.shell(f'for i in $(seq 100); do test $(cat /sys/block/{disk.name}'
                    f'/size) = {size // 512} && exit 0; sleep 0.1; done; '
                    f'exit 1')
+
+    def state(self) -> int:
+        """Return libvirt's state of it."""
+        return int(self._domain.state()[0])
+
+    def reset(self) -> None:
+        """Press the reset button."""
+        self._domain.reset()
+
+    def attach_device(self, xml: str) -> None:
+        """Plug a device in."""
+        self._domain.attachDevice(xml)
+
+    def detach_device(self, kind: str) -> str:
+        """Pull out the first device of a kind; return its XML."""
+        found = ElementTree.fromstring(self._domain.XMLDesc()).find(
+            f'./devices/{kind}')
+        xml = ElementTree.tostring(found, 'unicode')
+        self._domain.detachDevice(xml)
+        end = time.monotonic() + DETACH_SECONDS
+        while f'<{kind} ' in self._domain.XMLDesc():
+            if time.monotonic() > end:
+                raise guests.GuestError(f'{kind}: it does not let go of it')
+            time.sleep(0.2)
+        return xml
 
     def define(self) -> None:
         """Have libvirt know it while it is shut off too, as Nova does."""

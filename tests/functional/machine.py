@@ -13,6 +13,8 @@
 """A real guest behind the real libvirt, with disks as Nova attaches them."""
 
 import atexit
+from collections.abc import Iterator
+import contextlib
 import pathlib
 import shutil
 import subprocess
@@ -49,7 +51,7 @@ _DOMAIN = """
     <cmdline>{command_line}</cmdline>
   </os>
   <features><acpi/></features>
-  <on_crash>destroy</on_crash>
+  <on_crash>preserve</on_crash>
   <devices>
     <disk type='file' device='disk'>
       <driver name='qemu' type='qcow2' cache='unsafe'/>
@@ -57,6 +59,7 @@ _DOMAIN = """
       <serial>{volume}</serial>
       <alias name='ua-{volume}'/>
     </disk>
+    {cold}
     <controller type='virtio-serial' index='0'/>
     <controller type='scsi' index='0' model='virtio-scsi'/>
     <channel type='unix'>
@@ -64,6 +67,7 @@ _DOMAIN = """
       <target type='virtio' name='org.qemu.guest_agent.0'/>
     </channel>
     <serial type='file'><source path='{console}'/></serial>
+    <panic model='isa'/>
     <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
   </devices>
 </domain>
@@ -84,13 +88,16 @@ class Machine:
     """A guest of its own, thrown away at the end.
 
     :param image: what it is booted from
+    :param ide: whether it has an empty IDE disk, which cannot be plugged
 
     :ivar instance: its UUID
     :ivar boot_volume: what it was booted from
+    :ivar ide: its IDE disk
     :ivar guest: what tests do in it, past the plugin
     """
 
-    def __init__(self, image: images.Image = images.GUEST) -> None:
+    def __init__(self, image: images.Image = images.GUEST,
+                 ide: bool = False) -> None:
         image.ensure()
         self.instance = str(uuid.uuid4())
         layout.CLOUD.mkdir(exist_ok=True)
@@ -102,18 +109,21 @@ class Machine:
         subprocess.run(
             ['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b',
              str(image.rootfs), str(root)], check=True)
+        cold = self._file(None)
         self._connection = libvirt.open(layout.LIBVIRT_URI)
         self._domain = self._connection.createXML(textwrap.dedent(
             _DOMAIN.format(instance=self.instance, project=PROJECT,
                            kernel=image.kernel, initrd=image.initrd,
                            root=root, volume=boot_volume,
                            command_line=COMMAND_LINE,
+                           cold=_disk(*cold, 'hda', 'ide') if ide else '',
                            console=self._folder / 'console.log')))
         self.guest = guests.Guest(self._domain)
         self.guest.wait()
         # libvirt's names of disks; those of detached ones are free again.
         self._letters = list('bcdefghijklmnopqrstuvwxyz')
         self.boot_volume = Disk(self, boot_volume, root, 'vda')
+        self.ide = Disk(self, *cold, self._name_of(cold[0])) if ide else None
 
     def remove(self) -> None:
         """End the guest and forget its disks; harmless when it has ended."""
@@ -126,6 +136,14 @@ class Machine:
     def add_disk(self, content: pathlib.Path | None = None,
                  bus: str = 'virtio') -> 'Disk':
         """Attach a volume, empty or with what a file holds."""
+        volume, path = self._file(content)
+        letter = self._letters.pop(0)
+        target = ('vd' if bus == 'virtio' else 'sd') + letter
+        self._domain.attachDevice(_disk(volume, path, target, bus))
+        return Disk(self, volume, path, self._name_of(volume), letter)
+
+    def _file(self, content: pathlib.Path | None) -> tuple[str, pathlib.Path]:
+        """Make a volume that nobody has yet; return its id and its file."""
         volume = str(uuid.uuid4())
         path = self._folder / volume
         if content is None:
@@ -133,11 +151,7 @@ class Machine:
                 new.truncate(DISK_SIZE)
         else:
             shutil.copyfile(content, path)
-        letter = self._letters.pop(0)
-        target = ('vd' if bus == 'virtio' else 'sd') + letter
-        self._domain.attachDevice(_DISK.format(
-            path=path, volume=volume, target=target, bus=bus))
-        return Disk(self, volume, path, self._name_of(volume), letter)
+        return volume, path
 
     def detach(self, disk: 'Disk') -> None:
         """Detach a volume; better not one that is mounted."""
@@ -158,6 +172,19 @@ class Machine:
         """Let a paused guest go on."""
         self._domain.resume()
 
+    @contextlib.contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Have it not run meanwhile, if it does."""
+        runs = (self._domain.isActive() and self._domain.state()[0]
+                == libvirt.VIR_DOMAIN_RUNNING)
+        if runs:
+            self.suspend()
+        try:
+            yield
+        finally:
+            if runs:
+                self.resume()
+
     def shell(self, script: str, timeout: float = 60) -> str:
         """Run a shell script in the guest and return what it prints."""
         return self.guest.run('/bin/sh', '-ec', script, timeout=timeout).text
@@ -169,6 +196,10 @@ class Machine:
             f'cat $b/serial $b/device/vpd_pg80 2>/dev/null | tr -d "\\0" | '
             f'grep -q {volume[:20]} && basename $b && exit 0; done; '
             f'sleep 0.1; done; exit 1')
+
+
+def _disk(volume: str, path: pathlib.Path, target: str, bus: str) -> str:
+    return _DISK.format(path=path, volume=volume, target=target, bus=bus)
 
 
 class Disk:
@@ -187,16 +218,15 @@ class Disk:
         self.letter = letter
 
     def snapshot(self) -> pathlib.Path:
-        """Copy what has reached the disk now: the point in time.
+        """Copy what has reached the disk now: the point in time, raw.
 
         The guest is paused for the copy, so that it is of one instant; what
         is in its page cache stays there.
         """
         copy = self.path.with_suffix('.snapshot')
-        self.machine.suspend()
-        try:
-            subprocess.run(['cp', '--sparse=always', '--reflink=auto',
-                            str(self.path), str(copy)], check=True)
-        finally:
-            self.machine.resume()
+        command = ['cp', '--sparse=always', '--reflink=auto']
+        if self.path.suffix == '.qcow2':
+            command = ['qemu-img', 'convert', '--force-share', '-O', 'raw']
+        with self.machine.at_rest():
+            subprocess.run([*command, str(self.path), str(copy)], check=True)
         return copy

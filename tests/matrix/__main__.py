@@ -24,7 +24,7 @@ from tests.cloud import cloud
 from tests.cloud import console
 from tests.cloud import image
 from tests.functional import base
-from tests.functional import machine as machines
+from tests.functional import live_machine
 from tests.matrix import cases
 from tests.matrix import run
 
@@ -64,7 +64,7 @@ def _results(options: argparse.Namespace) -> Iterator[Row]:
         if not chosen:
             continue
         console.say(f'booting a guest: {guest}')
-        machine = machines.Machine(image.IMAGES[guest])
+        machine = live_machine.LiveMachine(image.IMAGES[guest], ide=True)
         for case in chosen:
             result = run.run(machine, case)
             console.say(f'{guest}: {case.name}: ' + (

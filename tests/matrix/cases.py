@@ -37,7 +37,9 @@ class Case:
     :ivar volumes: how many there are; the first is backed up
     :ivar written: whether writers run at POINT, and what they wrote is looked
         for in the copy
-    :ivar agent: further options of the guest agent
+    :ivar agent: further lines of its service, for the guest agent
+    :ivar state: what state the guest is in (tests.matrix.states)
+    :ivar reboots: whether it boots in that state: what ``up`` did is undone
     """
 
     name: str
@@ -52,7 +54,9 @@ class Case:
     volumes: int = 1
     bus: str = 'virtio'
     written: bool = True
-    agent: str = ''
+    agent: tuple[str, ...] = ()
+    state: str = ''
+    reboots: bool = False
 
 
 def _plain(kind: str, verified: str = 'journal', frozen: str = 'clean',
@@ -85,6 +89,29 @@ _LUKS = ('cryptsetup -q luksFormat --type luks2 --pbkdf pbkdf2 '
 _OPEN = 'cryptsetup open --key-file /etc/hostname $1 wtcrypt; '
 _CLOSE = f'umount {POINT}; cryptsetup close wtcrypt'
 _MD = 'mdadm -q --create /dev/md/wt --run --force --metadata 1.2 '
+
+
+def _in_state(state: str, level: str = 'crash', reason: str = '',
+              **expected: object) -> Case:
+    """A plain ext4 that nobody writes to, in a guest that is not at ease."""
+    return Case(state, 'mkfs.ext4 -q $1', state=state, level=level,
+                reason=reason, written=False, **expected)
+
+
+def _while_down(state: str, reason: str, **expected: object) -> Case:
+    """As above; mounted nowhere, since the guest boots afterwards."""
+    return _in_state(state, reason=reason, up=':', down=':', reboots=True,
+                     verified='clean', **expected)
+
+
+_ROOT = (f'case $1 in /dev/vda) mkdir -p {POINT} ;; *) mkdir -p /mnt/root; '
+         f'mount $1 /mnt/root; mount --bind /mnt/root{POINT} {POINT}; esac')
+_OFF_ROOT = (f'case $1 in /dev/vda) ;; *) umount {POINT} /mnt/root; '
+             f'rm -r {POINT}; esac')
+_HOOKED = ('ExecStart=', 'ExecStart=/usr/sbin/qemu-ga -F/etc/hook')
+# What Linux answers that does not know them, as before 5.2.
+_NO_FSPICK = ('SystemCallFilter=~fspick fsconfig',
+              'SystemCallErrorNumber=ENOSYS')
 
 
 def _hook(command: str) -> str:
@@ -208,13 +235,41 @@ CASES = (
     Case('freeze hooks, with a barrier',
          f'{_hook("true")} mkfs.ext4 -q $1',
          down=f'{UMOUNT}; test "$(cat /run/hooked)" = "freeze thaw "; '
-              'rm /run/hooked', agent='-F/etc/hook', barrier=True,
+              'rm /run/hooked', agent=_HOOKED, barrier=True,
          level='filesystem', verified='clean', filesystems='ext4=1',
          written=False),
     Case('a failing freeze hook, with a barrier',
-         f'{_hook("false")} mkfs.ext4 -q $1', agent='-F/etc/hook',
+         f'{_hook("false")} mkfs.ext4 -q $1', agent=_HOOKED,
          barrier=True, filesystems='ext4=1', reason='no barrier',
          written=False),
+    # libata, as with SATA: Debian's cloud kernels have no driver for AHCI.
+    Case('IDE', 'mkfs.ext4 -q $1', bus='ide', filesystems='ext4=1'),
+    Case('boot volume', ':', _ROOT, _OFF_ROOT, bus='root',
+         filesystems='ext4=1'),
+    Case('boot volume with a barrier', ':', _ROOT, _OFF_ROOT, bus='root',
+         filesystems='ext4=1', level='filesystem', verified='clean',
+         barrier=True),
+    Case('a kernel without fspick(2)', 'mkfs.ext4 -q $1', agent=_NO_FSPICK,
+         filesystems='ext4=1'),
+    Case('a kernel without fspick(2), bind mount', 'mkfs.ext4 -q $1',
+         f'mkdir -p {POINT} /mnt/disk; mount $1 /mnt/disk; '
+         f'mkdir -p /mnt/disk/a; mount --bind /mnt/disk/a {POINT}; '
+         f'umount /mnt/disk', agent=_NO_FSPICK, filesystems='ext4=1',
+         level='flushed', reason='Linux 5.2', written=False),
+    Case('guest-exec blocked', 'mkfs.ext4 -q $1', state='without exec',
+         filesystems='ext4=1', level='filesystem', verified='clean'),
+    _in_state('without agent', reason='no guest agent runs'),
+    _in_state('without channel', reason='hw_qemu_guest_agent=yes'),
+    _in_state('silent', reason='does not answer'),
+    _in_state('paused', reason='does not run'),
+    _in_state('frozen by a host', reason='frozen by somebody else',
+              verified='clean'),
+    _in_state('frozen by its admin', 'flushed', 'is frozen',
+              filesystems='ext4=1', verified='clean'),
+    _in_state('migrating', 'write-through', filesystems='ext4=1'),
+    _while_down('shut off', 'no guest runs'),
+    _while_down('crashed', 'does not run'),
+    _while_down('booting', 'no guest agent runs'),
 )
 
 

@@ -17,16 +17,19 @@ import contextlib
 import dataclasses
 import pathlib
 
+import libvirt
+
 from cinder_wt_backup import evidence
 from cinder_wt_backup import guest as guests_seen
 from cinder_wt_backup import ondisk
 from cinder_wt_backup import window as windows
 from tests.cloud import console
-from tests.cloud import layout
 from tests.functional import base
+from tests.functional import live_machine
 from tests.functional import machine as machines
 from tests import guests
 from tests.matrix import cases
+from tests.matrix import states
 from tests.workload import host
 
 
@@ -46,30 +49,31 @@ class Result:
     problem: str = ''
 
 
-def run(machine: machines.Machine, case: cases.Case) -> Result:
+def run(machine: live_machine.LiveMachine, case: cases.Case) -> Result:
     """Run a case; leave the guest as it was."""
     result = Result(case)
     try:
         if case.agent:
-            _restart_agent(machine, case.agent)
+            _restart_agent(machine, *case.agent)
         with contextlib.ExitStack() as stack:
             result = _run(_Row(machine, case, stack), result)
             return dataclasses.replace(result, problem=_objection(result))
-    except (AssertionError, console.CloudError, guests.GuestError) as error:
+    except (AssertionError, console.CloudError, guests.GuestError,
+            libvirt.libvirtError) as error:
         return dataclasses.replace(result, problem=str(error))
     finally:
         if case.agent:
-            _restart_agent(machine, '')
+            _restart_agent(machine)
 
 
-def _restart_agent(machine: machines.Machine, options: str) -> None:
-    """Start the guest's agent again with further options."""
+def _restart_agent(machine: machines.Machine, *lines: str) -> None:
+    """Start the guest's agent again with these lines in its service."""
     old = machine.shell('pidof qemu-ga')
+    service = '\\n'.join(('[Service]', *lines))
     machine.shell(
         'mkdir -p /run/systemd/system/qemu-guest-agent.service.d; '
-        'printf "[Service]\\nExecStart=\\nExecStart=/usr/sbin/qemu-ga '
-        f'{options}\\n" >/run/systemd/system/qemu-guest-agent.service.d/'
-        'matrix.conf; systemd-run -q sh -c "sleep 1; systemctl '
+        f'printf "{service}\\n" >/run/systemd/system/qemu-guest-agent.'
+        'service.d/matrix.conf; systemd-run -q sh -c "sleep 1; systemctl '
         'daemon-reload; systemctl restart qemu-guest-agent"')
     console.wait_for('another guest agent',
                      lambda: machine.shell('pidof qemu-ga') != old, 60,
@@ -79,10 +83,14 @@ def _restart_agent(machine: machines.Machine, options: str) -> None:
 class _Row:
     """A guest with the volumes of a case."""
 
-    def __init__(self, machine: machines.Machine, case: cases.Case,
+    def __init__(self, machine: live_machine.LiveMachine, case: cases.Case,
                  stack: contextlib.ExitStack) -> None:
         self.machine, self.case, self._stack = machine, case, stack
-        self.disks = [self._attach() for _ in range(case.volumes)]
+        # Those that cannot be plugged are there always.
+        there = {'ide': machine.ide, 'root': machine.boot_volume}
+        self._there = there.get(case.bus)
+        self.disks = ([self._there] if self._there is not None else
+                      [self._attach() for _ in range(case.volumes)])
         self._shell(case.make)
 
     def up(self) -> contextlib.ExitStack:
@@ -94,11 +102,13 @@ class _Row:
 
     def restore(self, snapshot: pathlib.Path) -> None:
         """Have the point in time in the first volume's place."""
-        self.machine.detach(self.disks[0])
+        if self._there is None:
+            self.machine.detach(self.disks[0])
         self.disks[0] = self._attach(snapshot)
 
     def _attach(self, content: pathlib.Path | None = None) -> machines.Disk:
-        disk = self.machine.add_disk(content, bus=self.case.bus)
+        disk = self.machine.add_disk(
+            content, 'virtio' if self._there else self.case.bus)
 
         def detach() -> None:
             if disk in self.disks:
@@ -116,7 +126,7 @@ def _run(row: _Row, result: Result) -> Result:
         load = _writers(row) if row.case.written else None
         if load:
             used.callback(load.stop)
-        before = row.machine.guest.state()
+        before = _state(row)
         began = load.status() if load else None
         proof, snapshot = _window(row)
         stall = (load.status(began.now_ns).longest_since_ms
@@ -125,13 +135,20 @@ def _run(row: _Row, result: Result) -> Result:
             seen = ondisk.summary(ondisk.look(file)).value
         result = dataclasses.replace(result, proof=proof, verified=seen,
                                      stall_ms=stall)
-        if row.machine.guest.state() != before:
+        if _state(row) != before:
             raise console.CloudError('the guest is not as it was')
     if load and began and proof.level > evidence.Level.FLUSHED:
         row.restore(snapshot)
         with row.up():
             _check(row, load, began)
     return result
+
+
+def _state(row: _Row) -> str:
+    """Return what has to be the same afterwards."""
+    guest = row.machine.guest
+    # Ids of mounts are others after every boot.
+    return guest.left() if row.case.reboots else guest.state()
 
 
 def _writers(row: _Row) -> host.Workload:
@@ -142,16 +159,18 @@ def _writers(row: _Row) -> host.Workload:
 
 def _window(row: _Row) -> tuple[evidence.Evidence, pathlib.Path]:
     disk = row.disks[0]
-    window = windows.Window(
-        [guests_seen.Target(disk.volume, machines.PROJECT,
-                            row.machine.instance, (layout.LIBVIRT_TCP_URI,))],
-        base.options(barrier='freeze' if row.case.barrier else 'none'))
-    window.open()
-    try:
-        snapshot = disk.snapshot()
-        window.covered()
-    finally:
-        proof = window.close()
+    with states.STATES[row.case.state](row.machine) as during:
+        window = windows.Window(
+            [guests_seen.Target(disk.volume, machines.PROJECT,
+                                row.machine.instance, during.uris)],
+            base.options(barrier='freeze' if row.case.barrier else 'none'))
+        window.open()
+        try:
+            snapshot = disk.snapshot()
+            window.covered()
+            during.act()
+        finally:
+            proof = window.close()
     return proof, snapshot
 
 

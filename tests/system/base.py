@@ -24,12 +24,18 @@ from oslotest import base
 from tests.cloud import accounts
 from tests.cloud import cloud
 from tests.cloud import layout
+from tests.cloud import resources
 from tests.demo import disk
 from tests.demo import stage
 from tests.workload import host
 
 DRIVERS = {'posix': 'cinder.backup.drivers.posix.PosixBackupDriver',
-           'ceph': 'cinder.backup.drivers.ceph.CephBackupDriver'}
+           'ceph': 'cinder.backup.drivers.ceph.CephBackupDriver',
+           'nfs': 'cinder.backup.drivers.nfs.NFSBackupDriver',
+           'glusterfs': 'cinder.backup.drivers.glusterfs.'
+                        'GlusterfsBackupDriver',
+           'swift': 'cinder.backup.drivers.swift.SwiftBackupDriver',
+           's3': 'cinder.backup.drivers.s3.S3BackupDriver'}
 MEMORY_MIB = 768
 
 
@@ -67,10 +73,10 @@ class TestCase(base.BaseTestCase):
         self.addCleanup(self.stage.close)
         self.storage = self.connection.block_storage
 
-    def server_with_volume(self) -> None:
+    def server_with_volume(self, kind: str = resources.VOLUME_TYPE) -> None:
         """Boot a server and mount a new volume with an ext4 in it."""
         self.guest = self.stage.boot(MEMORY_MIB)
-        self.volume = self.stage.volume(1)
+        self.volume = self.stage.volume(1, kind)
         self.device = self.stage.attach(self.volume)
         disk.make_filesystem(self.guest, self.device, 'ext4')
         mounted = disk.mounted(self.guest, self.device)

@@ -107,6 +107,20 @@ class RunTest(base.GuestTestCase):
         error = self.assertRaises(exceptions.AgentError, self.run_it, 0.1)
         self.assertIn('did not end within', str(error))
 
+    def test_a_program_that_is_not_there_was_not_started(self) -> None:
+        def refuse(**_arguments: Any) -> None:
+            raise fake.Refused('No such file or directory')
+        self.domain.agent.answers[fake.EXEC] = refuse
+        error = self.assertRaises(exceptions.ProgramNotStarted, self.run_it)
+        self.assertIn('No such file', str(error))
+
+    def test_an_end_that_is_not_told_is_no_start_that_failed(self) -> None:
+        def refuse(pid: int) -> None:
+            raise fake.Refused('Invalid parameter')
+        self.domain.agent.answers[fake.STATUS] = refuse
+        error = self.assertRaises(exceptions.AgentRefused, self.run_it)
+        self.assertNotIsInstance(error, exceptions.ProgramNotStarted)
+
     def test_a_killed_program_is_an_error(self) -> None:
         self.domain.agent.answers[fake.STATUS] = (
             lambda pid: {'exited': True, 'signal': 9})

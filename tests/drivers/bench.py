@@ -1,0 +1,133 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""A server with a mounted volume and writers, and backups of it."""
+
+import dataclasses
+import uuid
+
+import openstack
+
+from tests.cloud import backup as backups
+from tests.cloud import cloud
+from tests.cloud import console
+from tests.cloud import database
+from tests.demo import disk
+from tests.demo import stage
+from tests.system import base
+from tests.workload import host
+
+POINT = '/mnt/restored'
+SECONDS = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """A backup, and what the writers had been promised when it was asked for.
+
+    :ivar metadata: what the plugin says of it; empty: nothing
+    """
+
+    identity: str
+    promised: host.Status
+    metadata: dict[str, str]
+
+
+class Bench:
+    """What operations are tried on.
+
+    :ivar links: a chain of backups, full first
+    """
+
+    def __init__(self, made: stage.Stage, driver: str, threads: bool) -> None:
+        self.stage, self.driver, self._threads = made, driver, threads
+        self.storage = made.cloud.block_storage
+        self.guest = made.boot(base.MEMORY_MIB)
+        self.volume = made.volume(1)
+        device = made.attach(self.volume)
+        disk.make_filesystem(self.guest, device, 'ext4')
+        made.enter_context(disk.mounted(self.guest, device))
+        self._load = host.Workload(self.guest, disk.MOUNT)
+        self._load.start(records_per_second=50, rows_per_second=1)
+        made.callback(self._load.stop)
+        self.links: list[Link] = []
+
+    def configure(self, plugin: bool) -> None:
+        """Start cinder-backup with the driver, the plugin around it or not."""
+        make = base.plugin if plugin else base.stock
+        options = make(self.driver, backup_workers='1')
+        if self._threads:
+            options[backups.NATIVE_THREADS] = {}
+        cloud.restart_backup(options)
+
+    def back_up(self, **how: object) -> Link:
+        """Make a backup of the volume in use."""
+        promised = self._load.status()
+        backup = self.storage.create_backup(volume_id=self.volume, force=True,
+                                            **how)
+        self.stage.remove_later('backup', backup.id)
+        metadata = self.stage.await_backup(backup.id)
+        self.await_idle()
+        return Link(backup.id, promised, metadata or {})
+
+    def await_idle(self) -> None:
+        """Wait until the volume may be backed up again."""
+        self.stage.await_volume(self.volume, 'in-use')
+
+    def verify(self, link: Link, volume: str = '') -> None:
+        """Restore a backup, and compare it if it claims anything.
+
+        :param volume: restore it there; else to a new volume
+        :raises CloudError: something promised is missing
+        """
+        given = {'volume_id': volume} if volume else {
+            'name': f'restored-{uuid.uuid4()}'}
+        restored = self.storage.restore_backup(link.identity,
+                                               **given).volume_id
+        self.stage.await_volume(restored, 'available')
+        device = self.stage.attach(restored)
+        try:
+            with disk.mounted(self.guest, device, POINT):
+                if link.metadata:
+                    self._compare(link)
+        finally:
+            self.stage.detach(restored)
+            self.storage.delete_volume(restored)
+
+    def forget(self, link: Link) -> None:
+        """Remove a backup's rows, as if another cloud had its data."""
+        for table, column in (('backup_metadata', 'backup_id'),
+                              ('backups', 'id')):
+            database.query(f'DELETE FROM cinder.{table} '
+                           f'WHERE {column} = %s', link.identity)
+
+    def delete(self, link: Link, force: bool = False) -> None:
+        """Delete a backup; return when it is gone."""
+        self.storage.delete_backup(link.identity, force=force,
+                                   ignore_missing=False)
+        console.wait_for(f'the end of backup {link.identity}',
+                         lambda: self._is_gone(link), SECONDS)
+
+    def _is_gone(self, link: Link) -> bool:
+        try:
+            return self.storage.get_backup(link.identity).status == 'deleted'
+        except openstack.exceptions.NotFoundException:
+            return True
+
+    def _compare(self, link: Link) -> None:
+        records, rows = host.check(self.guest, POINT,
+                                   self._load.promise(link.promised))
+        if records.lost or records.out_of_order or rows.lost or (
+                rows.integrity != 'ok'):
+            raise console.CloudError(f'the copy lacks something: {records}, '
+                                     f'{rows}')
