@@ -160,7 +160,7 @@ class Machine:
             if disk.volume in xml:
                 self._domain.detachDevice(
                     '<disk ' + xml.split('</disk>')[0] + '</disk>')
-        self.shell(f'for i in $(seq 100); do test -e /sys/block/{disk.name} '
+        self.shell(f'for i in $(seq 300); do test -e /sys/block/{disk.name} '
                    f'|| exit 0; sleep 0.1; done; exit 1')
         self._letters.append(disk.letter)
 
