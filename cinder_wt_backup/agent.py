@@ -29,7 +29,7 @@ from oslo_serialization import jsonutils
 import tenacity
 
 from cinder_wt_backup import exceptions
-from cinder_wt_backup import hypervisor
+from cinder_wt_backup.hypervisor import domain as domains
 
 EXEC = 'guest-exec'
 EXEC_STATUS = 'guest-exec-status'
@@ -88,7 +88,7 @@ class Agent:
     :param timeout: seconds for one answer
     """
 
-    def __init__(self, domain: hypervisor.Domain, timeout: int) -> None:
+    def __init__(self, domain: domains.Domain, timeout: int) -> None:
         self._domain = domain
         self._timeout = timeout
         self.round_trips = 0

@@ -15,7 +15,7 @@
 Attachments are tenant input: a project member can create one with any
 instance and any connector. So a host must be one that the operator or Nova
 names, no text of an attachment gets into a URI, and what a domain really has
-is checked again in its own XML (:meth:`hypervisor.Domain.disk`).
+is checked again in its own XML (:meth:`hypervisor.domain.Domain.disk`).
 """
 
 from collections.abc import Iterable

@@ -19,7 +19,8 @@ import dataclasses
 
 from cinder_wt_backup import agent
 from cinder_wt_backup import exceptions
-from cinder_wt_backup import hypervisor
+from cinder_wt_backup.hypervisor import domain as domains
+from cinder_wt_backup.hypervisor import host as compute_host
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Guest:
         record, for who finds it frozen later. May raise: do not freeze then
     """
 
-    def __init__(self, target: Target, disk: hypervisor.Disk,
+    def __init__(self, target: Target, disk: domains.Disk,
                  guest_agent: agent.Agent) -> None:
         self.volume = target.volume
         self.instance = target.instance
@@ -123,11 +124,11 @@ def reach(target: Target, timeout: int) -> Iterator[Guest]:
 
 
 def _find(stack: contextlib.ExitStack, target: Target,
-          timeout: int) -> hypervisor.Domain:
+          timeout: int) -> domains.Domain:
     errors: list[exceptions.Unreachable] = []
     for uri in _uris(target):
         try:
-            host = stack.enter_context(hypervisor.Hypervisor(uri, timeout))
+            host = stack.enter_context(compute_host.Hypervisor(uri, timeout))
             return host.domain(target.instance)
         except exceptions.Unreachable as error:
             errors.append(error)

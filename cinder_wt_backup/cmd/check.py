@@ -21,7 +21,7 @@ from oslo_config import cfg
 
 from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
-from cinder_wt_backup import hypervisor
+from cinder_wt_backup.hypervisor import host as compute_host
 from cinder_wt_backup import methods
 
 
@@ -54,7 +54,7 @@ class Check(lister.Lister):  # type: ignore[misc]
 def _tried(name: str, address: str, options: Any) -> tuple[str, str, str]:
     uri = options.libvirt_uri.format(host=address)
     try:
-        with hypervisor.Hypervisor(uri, options.agent_timeout) as host:
+        with compute_host.Hypervisor(uri, options.agent_timeout) as host:
             return name, uri, f'ok: {host.running()} instances run there'
     except exceptions.WriteThroughError as error:
         return name, uri, str(error)

@@ -31,7 +31,7 @@ from cinder.backup.drivers import posix
 from cinder.backup import manager
 from cinder.volume import rpcapi
 
-from cinder_wt_backup import hypervisor
+from cinder_wt_backup.hypervisor import domain
 from cinder_wt_backup import record
 from cinder_wt_backup import window
 from tests.faults import steps
@@ -78,14 +78,14 @@ def _wrap(owner: Any, name: str, before: str = '', after: str = '') -> None:
 
 
 def _wrap_agent() -> None:
-    original = hypervisor.Domain.agent_command
+    original = domain.Domain.agent_command
 
     @functools.wraps(original)
     def stopping(self: Any, command: str, timeout: int) -> str:
         answer = original(self, command, timeout)
         stop_at(_step_of(json.loads(command)))
         return answer
-    hypervisor.Domain.agent_command = stopping  # type: ignore[method-assign]
+    domain.Domain.agent_command = stopping  # type: ignore[method-assign]
 
 
 def _step_of(request: dict[str, Any]) -> str:

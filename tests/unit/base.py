@@ -31,7 +31,8 @@ from cinder_wt_backup import agent
 from cinder_wt_backup import conf
 from cinder_wt_backup import evidence
 from cinder_wt_backup import guest
-from cinder_wt_backup import hypervisor
+from cinder_wt_backup.hypervisor import domain as domains
+from cinder_wt_backup.hypervisor import host as compute_host
 from cinder_wt_backup import window
 from tests.unit.fixtures import cinder
 from tests.unit.fixtures import libvirt
@@ -89,9 +90,9 @@ class GuestTestCase(TestCase):
             'instance': self.domain.instance, 'uris': (libvirt.URI % HOST,),
             'source': libvirt.RBD % VOLUME, **changes})
 
-    def connect(self, timeout: int = 5) -> hypervisor.Domain:
+    def connect(self, timeout: int = 5) -> domains.Domain:
         """Return the domain by a connection that lasts for the test."""
-        host = hypervisor.Hypervisor(libvirt.URI % HOST, timeout)
+        host = compute_host.Hypervisor(libvirt.URI % HOST, timeout)
         host.__enter__()
         self.addCleanup(host.__exit__, None, None, None)
         return host.domain(self.domain.instance)

@@ -85,7 +85,7 @@ class ReachTest(base.GuestTestCase):
         incoming.state_now = libvirt.VIR_DOMAIN_PAUSED
         self.domain.state_now = libvirt.VIR_DOMAIN_SHUTOFF
         uris = (hosts.URI % 'compute2', hosts.URI % base.HOST)
-        self.assertIn('state 3', self.unreached(
+        self.assertIn('paused', self.unreached(
             exceptions.DomainNotRunning, uris=uris))
 
 
