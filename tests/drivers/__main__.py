@@ -25,6 +25,7 @@ import openstack
 
 from tests.cloud import cloud
 from tests.cloud import console
+from tests.cloud import resources
 from tests.demo import stage
 from tests.drivers import bench as benches
 from tests.drivers import operations
@@ -52,6 +53,7 @@ class Row:
     """What came of one driver in one mode."""
 
     driver: str
+    backend: str
     mode: str
     cells: tuple[str, ...]
 
@@ -61,8 +63,7 @@ def main() -> int:
     options = _options()
     cloud.up()
     with cloud.connect() as connection:
-        rows = [_row(connection, driver, mode)
-                for driver, mode in _chosen(options)]
+        rows = [_row(connection, *chosen) for chosen in _chosen(options)]
     table = _table(rows)
     print(table)
     if options.report:
@@ -70,30 +71,31 @@ def main() -> int:
     return int(FAILED in table)
 
 
-def _chosen(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    for driver in base.DRIVERS:
+def _chosen(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+    pairs = [(driver, resources.VOLUME_TYPE) for driver in base.DRIVERS]
+    for driver, backend in (*pairs, ('posix', resources.FILES),
+                            ('ceph', resources.FILES)):
         for mode in MODES:
-            if re.search(options.driver, driver) and re.search(options.mode,
-                                                               mode):
-                yield driver, mode
+            if re.search(options.driver, f'{driver} {backend}') and re.search(
+                    options.mode, mode):
+                yield driver, backend, mode
 
 
 def _row(connection: openstack.connection.Connection, driver: str,
-         mode: str) -> Row:
-    console.say(f'{driver}, {mode}')
+         backend: str, mode: str) -> Row:
     cells: list[str] = []
     with stage.Stage(connection, keep=False) as made:
-        bench = benches.Bench(made, driver, MODES[mode])
+        bench = benches.Bench(made, driver, backend, MODES[mode])
         for operation in operations.ALL:
             try:
                 cells.append(operation(bench))
             except _WRONG as error:
                 cells.append(f'{FAILED}: {error}')
-            console.say(f'{driver}, {mode}: {operation.__name__}: '
-                        f'{cells[-1]}')
+            console.say(f'{driver}, {backend}, {mode}: '
+                        f'{operation.__name__}: {cells[-1]}')
             if cells[-1].startswith(FAILED) and not bench.links:
                 break
-    return Row(driver, mode, tuple(cells))
+    return Row(driver, backend, mode, tuple(cells))
 
 
 def _options() -> argparse.Namespace:
@@ -101,7 +103,7 @@ def _options() -> argparse.Namespace:
         prog='python -m tests.drivers',
         description='What can be done with backups of each stock driver.')
     parser.add_argument('--driver', default='', metavar='REGEX',
-                        help='only drivers whose names this is found in')
+                        help='only where this is found in "driver backend"')
     parser.add_argument('--mode', default='', metavar='REGEX',
                         help=f'only modes: {", ".join(MODES)}')
     parser.add_argument('--report', type=pathlib.Path, metavar='FILE',
@@ -112,9 +114,10 @@ def _options() -> argparse.Namespace:
 def _table(rows: Sequence[Row]) -> str:
     names = [operation.__name__.replace('_', ' ')
              for operation in operations.ALL]
-    head = ('driver', 'mode', *names)
+    head = ('driver', 'volume on', 'mode', *names)
     lines = [head, ('---',) * len(head)]
-    lines += [(row.driver, row.mode, *row.cells) for row in rows]
+    lines += [(row.driver, row.backend, row.mode, *row.cells)
+              for row in rows]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 

@@ -46,14 +46,16 @@ class Link:
 class Bench:
     """What operations are tried on.
 
+    :param kind: the volume's type, and so its back end
     :ivar links: a chain of backups, full first
     """
 
-    def __init__(self, made: stage.Stage, driver: str, threads: bool) -> None:
+    def __init__(self, made: stage.Stage, driver: str, kind: str,
+                 threads: bool) -> None:
         self.stage, self.driver, self._threads = made, driver, threads
         self.storage = made.cloud.block_storage
         self.guest = made.boot(base.MEMORY_MIB)
-        self.volume = made.volume(1)
+        self.volume = made.volume(1, kind)
         device = made.attach(self.volume)
         disk.make_filesystem(self.guest, device, 'ext4')
         made.enter_context(disk.mounted(self.guest, device))

@@ -131,4 +131,6 @@ def _level(link: benches.Link, wanted: str) -> str:
     if found != wanted:
         raise console.CloudError(f'{found or "no level"}, not '
                                  f'{wanted or "none"}: {link.metadata}')
-    return found or 'no keys'
+    if not found:
+        return 'no keys'
+    return f'{found}, {int(link.metadata["wt:window_ms"]) / 1000:.1f} s'

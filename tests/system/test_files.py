@@ -1,0 +1,47 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""A file-based back end (Cinder's NFS driver), where Nova makes the snapshots.
+
+Nova freezes the guest itself for each; a folder stands in for the share, since
+this kernel has no NFS (tests/cloud/templates/mount-share).
+"""
+
+from tests.cloud import cloud
+from tests.cloud import resources
+from tests.demo import disk
+from tests.system import base
+
+
+class FilesTest(base.TestCase):
+
+    def test_nova_freezes_as_well(self) -> None:
+        self.server_with_volume(resources.FILES)
+        load = self.writers()
+        before = disk.settings(self.guest)
+        for options in ({}, {'barrier': 'freeze', 'freeze_timeout': '20'}):
+            cloud.restart_backup(base.plugin('posix', options))
+            status = load.status()
+            backup, metadata = self.back_up()
+            self.assertIn(metadata['wt:level'], ('write-through',
+                                                 'filesystem'), metadata)
+            self.assertEqual(before, disk.settings(self.guest))
+            self.assertEqual('thawed',
+                             self.guest.command('guest-fsfreeze-status'))
+            self.assert_nothing_lost(backup, load, status)
+
+        # It copies the volume before it says that the snapshot is there.
+        cloud.restart_backup(base.plugin('posix', {'window_timeout': '1'}))
+        _, metadata = self.back_up()
+        self.assertEqual('flushed', metadata['wt:level'], metadata)
+        self.assertIn('backup_use_temp_snapshot', metadata['wt:reason'])
