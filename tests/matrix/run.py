@@ -175,12 +175,9 @@ def _window(row: _Row) -> tuple[evidence.Evidence, pathlib.Path]:
 
 
 def _check(row: _Row, load: host.Workload, began: host.Status) -> None:
-    records, rows = host.check(row.machine.guest, cases.POINT,
-                               load.promise(began))
-    if records.lost or records.out_of_order or rows.lost or (
-            rows.integrity != 'ok'):
-        raise console.CloudError(f'the copy lacks something: {records}, '
-                                 f'{rows}')
+    lacks = host.missing(row.machine.guest, cases.POINT, load.promise(began))
+    if lacks:
+        raise console.CloudError(f'the copy lacks something: {lacks}')
 
 
 def _objection(result: Result) -> str:

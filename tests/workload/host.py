@@ -140,6 +140,16 @@ def check(guest: guests.Guest, directory: str, promise: checker.Promise,
             database.Findings(**found['rows']))
 
 
+def missing(guest: guests.Guest, directory: str,
+            promise: checker.Promise) -> str:
+    """Return what a copy lacks of a promise; empty: nothing."""
+    records, rows = check(guest, directory, promise)
+    if (records.lost, records.out_of_order, rows.lost,
+            rows.integrity) == (0, 0, 0, 'ok'):
+        return ''
+    return f'{records}, {rows}'
+
+
 def _deliver(guest: guests.Guest) -> None:
     guest.run('mkdir', '-p', _HOME)
     guest.put(_PROGRAM, archive.build())
