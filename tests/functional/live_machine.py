@@ -64,8 +64,8 @@ class LiveMachine(machine.Machine):
 
     def define(self) -> None:
         """Have libvirt know it while it is shut off too, as Nova does."""
-        self._connection.defineXML(self._domain.XMLDesc(
-            libvirt.VIR_DOMAIN_XML_INACTIVE))
+        # The running one: an old definition knows old disks.
+        self._connection.defineXML(self._domain.XMLDesc())
 
     def undefine(self) -> None:
         """Undo ``define``."""
