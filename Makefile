@@ -20,7 +20,7 @@ install: ## packages, virtual environment, guest image
 cloud: install ## bring up the test cloud
 	@python3 -m tests.cloud up
 
-test: pep8 unit functional system ## all tests: what CI runs
+test: pep8 unit cinder-tests functional system ## all tests: what CI runs
 
 pep8: install ## style, types, security
 	@$(VENV)/bin/tox -q -e pep8

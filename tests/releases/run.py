@@ -18,13 +18,14 @@ import re
 import subprocess
 import time
 
-from tests.cloud import console
 from tests.cloud import layout
 from tests.releases import environment
 
 UPSTREAM = 'tests/releases/upstream'
 # Seconds; Cinder's tests honour it, and ours are built on them.
 TEST_TIMEOUT = '120'
+# How many failed tests are named.
+SHOWN = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,17 +86,26 @@ def run(release: environment.Release, suite: Suite) -> Result:
             (release.home / 'bin' / 'stestr', '--repo-url', release.home,
              'run', '--serial', *suite.arguments), cwd=layout.ROOT,
             env=_environment(suite), stdout=out, stderr=subprocess.STDOUT)
-    counts = _counts(log.read_text(errors='replace'))
+    text = log.read_text(errors='replace')
+    counts = _counts(text)
     fine = ended.returncode == 0 and counts[0] > 0 and counts[1] == 0
-    return Result(release, suite, counts, time.monotonic() - began,
-                  '' if fine else console.tail(log, 1) if not sum(counts)
-                  else f'see {log.relative_to(layout.ROOT)}')
+    return Result(
+        release, suite, counts, time.monotonic() - began,
+        '' if fine else f'{_failures(text)} see '
+        f'{log.relative_to(layout.ROOT)}')
 
 
 def _environment(suite: Suite) -> dict[str, str]:
     return os.environ | {
         'PYTHONWARNINGS': 'ignore', 'OS_TEST_TIMEOUT': TEST_TIMEOUT,
         'OS_CINDER_DISABLE_EVENTLET_PATCHING': str(suite.threads).lower()}
+
+
+def _failures(text: str) -> str:
+    """Return the names of the first tests that failed."""
+    names = re.findall(r'^\{\d+\} (\S+) .*\.\.\. FAILED$', text,
+                       re.MULTILINE)
+    return ''.join(f'{name}; ' for name in names[:SHOWN])
 
 
 def _counts(text: str) -> tuple[int, int, int]:

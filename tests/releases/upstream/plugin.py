@@ -57,14 +57,14 @@ class Witness:
             return original(caller, context, backup, volume)
         manager.BackupManager._start_backup = _start_backup
 
-    def in_the_driver(self, driver: type) -> None:
+    def in_the_driver(self, driver: Any) -> None:
         """Watch our driver's part."""
-        original = driver.backup    # type: ignore[attr-defined]
+        original = driver.backup
 
         def backup(*args: Any, **kwargs: Any) -> Any:
             self.stored += 1
             return original(*args, **kwargs)
-        driver.backup = backup      # type: ignore[attr-defined]
+        driver.backup = backup  
 
 
 def install() -> Witness:

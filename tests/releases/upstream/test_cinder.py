@@ -41,8 +41,8 @@ def load_tests(loader: unittest.TestLoader, own: unittest.TestSuite,
 
 
 def _modules() -> list[str]:
-    return [module.name for module in pkgutil.walk_packages(
-                unit.__path__, f'{unit.__name__}.')
+    found = pkgutil.walk_packages(unit.__path__, f'{unit.__name__}.')
+    return [module.name for module in found
             if module.name.rpartition('.')[2].startswith('test_')]
 
 
