@@ -64,7 +64,7 @@ class Witness:
         def backup(*args: Any, **kwargs: Any) -> Any:
             self.stored += 1
             return original(*args, **kwargs)
-        driver.backup = backup  
+        driver.backup = backup
 
 
 def install() -> Witness:
