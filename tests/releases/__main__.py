@@ -47,9 +47,10 @@ def main() -> int:
     print(f'\n{report}\n')
     if options.report:
         options.report.write_text(f'{INTRODUCTION}\n{report}\n')
-    failed = [result for result in results if result.failed]
-    console.say(f'{len(results)} suites, {len(failed)} failed')
-    return int(bool(failed) or not results)
+    ran = [result for result in results if result.counts]
+    failed = [result for result in ran if result.failed]
+    console.say(f'{len(ran)} suites run, {len(failed)} failed')
+    return int(bool(failed) or not ran)
 
 
 def _results(options: argparse.Namespace) -> Iterator[run.Result]:

@@ -39,7 +39,7 @@ class Release:
 
     :ivar name: OpenStack's name of it
     :ivar cinder: its newest Cinder
-    :ivar until: some weeks after it came out. No later version of anything
+    :ivar until: the day after it came out. No later version of anything
         else is used: about what OpenStack's upper constraints, which are on
         no package index, had for it
     """
@@ -70,10 +70,10 @@ class Release:
 
 
 RELEASES = (
-    Release('2024.1', '24.5.0', '2024-05-01T00:00:00Z'),
-    Release('2025.1', '26.3.0', '2025-05-01T00:00:00Z'),
-    Release('2026.1', '28.0.0', '2026-05-01T00:00:00Z'),
-    Release('2026.2', '29.0.0', '2026-11-01T00:00:00Z'),
+    Release('2024.1', '24.5.0', '2024-04-04T00:00:00Z'),
+    Release('2025.1', '26.3.0', '2025-04-03T00:00:00Z'),
+    Release('2026.1', '28.0.0', '2026-04-02T00:00:00Z'),
+    Release('2026.2', '29.0.0', '2026-10-01T00:00:00Z'),
 )
 
 
