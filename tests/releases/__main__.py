@@ -32,7 +32,9 @@ backup tests that Cinder ships (the manager, its messages, the chunked driver,
 each stock driver, the drivers' compliance) with the plugin as their backup
 driver, around Cinder's fake one. Each release is in an environment of its
 own, with the packages of its time, on Python 3.11. Skipped are tests of what
-a release does not have.
+a release or mode does not have. Not run are the few of Cinder's tests in
+`tests/releases/upstream/excluded.txt`, which says why. This is no cloud: what
+is beyond cinder-backup is imitated.
 '''
 HEAD = ('release', 'what', 'passed', 'failed', 'skipped', 'time', '')
 Table = Iterable[Sequence[str]]
