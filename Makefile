@@ -8,11 +8,11 @@ STESTR := PYTHONWARNINGS=ignore $(VENV)/bin/stestr run --serial
 THREADS := OS_CINDER_DISABLE_EVENTLET_PATCHING=true
 
 .DEFAULT_GOAL := help
-.PHONY: help install cloud test pep8 unit functional system faults matrix drivers \
-	demo benchmark status down destroy
+.PHONY: help install cloud test pep8 unit cinder-tests releases functional \
+	system faults matrix drivers demo benchmark status down destroy
 
 help: ## show this list
-	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 install: ## packages, virtual environment, guest image
 	@python3 -m tests.cloud install
@@ -20,7 +20,7 @@ install: ## packages, virtual environment, guest image
 cloud: install ## bring up the test cloud
 	@python3 -m tests.cloud up
 
-test: pep8 unit functional system ## all tests: what CI runs
+test: pep8 unit cinder-tests functional system ## all tests: what CI runs
 
 pep8: install ## style, types, security
 	@$(VENV)/bin/tox -q -e pep8
@@ -28,6 +28,12 @@ pep8: install ## style, types, security
 unit: install ## unit tests: no root, no cloud
 	@PYTHONWARNINGS=ignore $(VENV)/bin/stestr run
 	@$(THREADS) PYTHONWARNINGS=ignore $(VENV)/bin/stestr -q run
+
+cinder-tests: install ## Cinder's own backup tests, with the plugin as driver
+	@$(PYTHON) -m tests.releases --release 2026.2 --suite 'cinder$$'
+
+releases: install ## our tests and Cinder's own in each supported release
+	@$(PYTHON) -m tests.releases $(RELEASES)
 
 matrix: install ## the level that each kind of volume reaches, as a table
 	@$(PYTHON) -m tests.matrix $(MATRIX)

@@ -117,7 +117,7 @@ def _install() -> None:
         wrapped_class = ceph.with_window(wrapped_class, backups)
     WriteThroughBackupDriver.wrapped_class = wrapped_class
     WriteThroughBackupDriver.backups = backups
-    seam.install(WriteThroughBackupDriver, NAME, wrapped, backups)
+    seam.install(NAME, wrapped, backups)
 
 
 def _import(path: str) -> type:

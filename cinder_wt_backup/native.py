@@ -70,6 +70,6 @@ def run_forever(function: Callable[[], Any]) -> None:
 def off_the_loop(blocking: Any) -> Any:
     """Return a function, or an object, whose calls stop no green thread."""
     wrap = getattr(utils, 'tpool_wrap', None)
-    if wrap is None:        # Cinder before 2026: eventlet only
+    if wrap is None:        # Cinder before 2026.2: eventlet only
         wrap = utils.tpool.Proxy
     return wrap(blocking)

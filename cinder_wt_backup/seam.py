@@ -102,12 +102,10 @@ def check_assumptions(wrapped_class: type, is_ceph: bool) -> None:
             f'driver, or install a version made for this Cinder.')
 
 
-def install(driver: type, own: str, wrapped: str,
-            backups: all_backups.Backups) -> None:
+def install(own: str, wrapped: str, backups: all_backups.Backups) -> None:
     """Put our steps around BackupManager's.
 
-    :param driver: our driver's class
-    :param own: its path, as in cinder.conf
+    :param own: our driver's path, as in cinder.conf
     :param wrapped: the wrapped driver's path, as it is recorded
     """
     manager = cinder_manager.BackupManager
@@ -135,8 +133,9 @@ def install(driver: type, own: str, wrapped: str,
             backups.recover(context, self.host)
 
     def _identify(self: Any) -> None:
+        # Its service is our class already: __init__ imported it.
         if self.driver_name == own:
-            self.driver_name, self.service = wrapped, driver
+            self.driver_name = wrapped
 
     def _is_our_backup(original: Callable[..., Any], self: Any,
                        backup: Any) -> bool:

@@ -15,6 +15,7 @@
 from typing import Any
 
 from cinder.backup import manager as cinder_manager
+from cinder import exception
 import fixtures
 
 from tests.unit import base
@@ -118,6 +119,22 @@ class InterchangeTest(base.CinderTestCase):
         with self.plugin():
             self.imported(backup, record)
         self.assertEqual(self.data, self.restored(backup))
+
+    def test_an_import_that_the_wrapped_driver_refuses_fails(self) -> None:
+        with self.plugin():
+            backup = self.back_up(self.attached(), self.data)
+            manager = self.manager()
+            record = manager.export_record(self.context, backup)
+            backup.status = 'creating'
+            backup.save()
+            self.useFixture(fixtures.MockPatch(
+                f'{POSIX}.import_record', side_effect=OSError('unreadable')))
+            error = self.assertRaises(
+                exception.InvalidBackup, manager.import_record, self.context,
+                backup, record['backup_service'], record['backup_url'], [])
+        backup.refresh()
+        self.assertIn('unreadable', str(error))
+        self.assertEqual('error', backup.status)
 
     def imported(self, backup: Any, record: dict[str, Any]) -> None:
         manager = self.manager()

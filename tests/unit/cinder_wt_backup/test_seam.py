@@ -12,6 +12,7 @@
 
 """What the plugin makes of cinder-backup when Cinder imports it."""
 
+import functools
 from typing import Any
 
 from cinder.backup import manager as cinder_manager
@@ -61,9 +62,12 @@ class IdentityTest(base.BackupTestCase):
     def test_also_by_a_worker_that_was_not_initialised(self) -> None:
         self.manager = cinder_manager.BackupManager(host='testhost')
         self.manager.is_initialized = True
+        # Not even then is it ours to say what its service is.
+        self.manager.service = given = functools.partial(self.manager.service)
         self.create(self.backup(self.volume()))
         self.assertEqual(cinder.WRAPPED,
                          self.cinder_volume.casts[0][1].service)
+        self.assertIs(given, self.manager.service)
 
     @ddt.data(cinder.NAME, cinder.WRAPPED, cinder.WRAPPED.rpartition('.')[0],
               None, '')

@@ -23,10 +23,12 @@ from cinder.tests.unit import fake_constants
 import ddt
 import fixtures
 from oslo_db import exception as db_exception
+import testtools
 
 from cinder_wt_backup import exceptions
 from cinder_wt_backup import record
 from tests.unit import base
+from tests.unit.fixtures import cinder
 
 LEVEL, REASON = 'wt:level', 'wt:reason'
 
@@ -103,6 +105,7 @@ class CastTest(base.BackupTestCase):
             previous_status='backing-up')))
         self.assertEqual('flushed', backup.metadata[LEVEL])
 
+    @testtools.skipIf(cinder.REQUEST_TAKES_A_WORKER, 'callbacks take none')
     def test_the_guest_does_not_wait_for_a_worker(self) -> None:
         workers = threading.BoundedSemaphore(1)
         self.manager = self.cinder_volume.manager = self.started(
@@ -120,6 +123,22 @@ class CastTest(base.BackupTestCase):
             backup.refresh()
             self.assertEqual('creating', backup.status)
         self.cinder_volume.join()
+        backup.refresh()
+        self.assertEqual('write-through', backup.metadata[LEVEL])
+
+    @testtools.skipUnless(cinder.REQUEST_TAKES_A_WORKER, 'requests take none')
+    def test_a_request_that_waits_for_a_worker_holds_no_guest(self) -> None:
+        workers = threading.BoundedSemaphore(1)
+        self.manager = self.cinder_volume.manager = self.started(
+            semaphore=workers)
+        backup = self.backup(self.attached())
+        request = threading.Thread(target=self.create, args=[backup])
+        with workers:
+            request.start()
+            request.join(0.3)
+            self.assertEqual([], self.libvirt.opened)
+        # Its only worker is the request's until the window is closed.
+        request.join(20)
         backup.refresh()
         self.assertEqual('write-through', backup.metadata[LEVEL])
 

@@ -74,8 +74,7 @@ class ConnectionTest(base.GuestTestCase):
 
     def test_the_event_loop_keeps_no_process_from_ending(self) -> None:
         # Cinder's eventlet waits for its native threads when it ends.
-        program = ('import cinder.monkey_patch\n'
-                   'cinder.monkey_patch.patch()\n'
+        program = ('import cinder.cmd.backup\n'
                    'from cinder_wt_backup.hypervisor import host\n'
                    'host._start_event_loop()\n'
                    'import time\n'
