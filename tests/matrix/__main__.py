@@ -47,7 +47,7 @@ def main() -> int:
     options = _options()
     cloud.up(['libvirtd'])
     base.start_locks()
-    results = list(_results(options))
+    results = list(_results(_chosen(options)))
     table = _table(results)
     print(table)
     if options.report:
@@ -57,15 +57,22 @@ def main() -> int:
     return int(bool(failed))
 
 
-def _results(options: argparse.Namespace) -> Iterator[Row]:
-    for guest, all_cases in cases.GUESTS.items():
-        chosen = [case for case in all_cases if re.search(
-            options.case, case.name) and options.guest in ('', guest)]
-        if not chosen:
-            continue
+def _chosen(options: argparse.Namespace) -> dict[str, list[cases.Case]]:
+    """Return the cases of each guest that has some."""
+    found = {guest: [case for case in all_cases
+                     if re.search(options.case, case.name)]
+             for guest, all_cases in cases.GUESTS.items()
+             if options.guest in ('', guest)}
+    return {guest: chosen for guest, chosen in found.items() if chosen}
+
+
+def _results(chosen: dict[str, list[cases.Case]]) -> Iterator[Row]:
+    for guest in chosen:
+        image.IMAGES[guest].ensure()
+    for guest, all_cases in chosen.items():
         console.say(f'booting a guest: {guest}')
         machine = live_machine.LiveMachine(image.IMAGES[guest], ide=True)
-        for case in chosen:
+        for case in all_cases:
             result = run.run(machine, case)
             console.say(f'{guest}: {case.name}: ' + (
                 f'FAILED: {result.problem}' if result.problem
