@@ -1,0 +1,85 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""A libvirt that accepts a connection and then says nothing.
+
+Its call blocks in C: neither other backups of the same process nor the
+service's heartbeat may wait for it, in either way to be concurrent.
+"""
+
+import contextlib
+import socket
+import time
+
+import ddt
+
+from tests.cloud import backup as backups
+from tests.cloud import cloud
+from tests.cloud import database
+from tests.cloud import layout
+from tests.system import base
+
+SILENCE = 30
+# cinder-backup of the test cloud beats every 2 s.
+LATE = 10
+
+
+@ddt.ddt
+class BlockingTest(base.TestCase):
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stage.boot(base.MEMORY_MIB)
+        self.volume = self.stage.volume(1)
+        self.stage.attach(self.volume)
+        self.detached = self.stage.volume(1)
+
+    @ddt.data('eventlet', 'native threads')
+    def test_nobody_else_waits(self, mode: str) -> None:
+        with contextlib.closing(socket.create_server(
+                (layout.ADDRESS, 0))) as silent:
+            options = base.plugin('posix', {
+                'agent_timeout': str(SILENCE), 'libvirt_uri':
+                f'qemu+tcp://{{host}}:{silent.getsockname()[1]}/system'})
+            if mode == 'native threads':
+                options[backups.NATIVE_THREADS] = {}
+            cloud.restart_backup(options)
+            blocked = self.request(self.volume)
+            other = self.request(self.detached)
+            self.watch_heartbeat(SILENCE - 10)
+            self.assertEqual('available', self.status(other))
+            self.assertEqual('creating', self.status(blocked))
+            metadata = self.stage.await_backup(blocked)
+        self.assertEqual('crash', metadata['wt:level'], metadata)
+        self.assertIn('did not answer within', metadata['wt:reason'])
+
+    def request(self, volume: str) -> str:
+        """Ask for a backup; return its id."""
+        backup = self.storage.create_backup(volume_id=volume, force=True).id
+        self.stage.remove_later('backup', backup)
+        return str(backup)
+
+    def status(self, backup: str) -> str:
+        return str(self.storage.get_backup(backup).status)
+
+    def watch_heartbeat(self, seconds: float) -> None:
+        """See that the service goes on telling that it lives."""
+        beat, seen, end = None, time.monotonic(), time.monotonic() + seconds
+        while time.monotonic() < end:
+            last = database.query(
+                'SELECT updated_at FROM cinder.services '
+                'WHERE `binary` = "cinder-backup" AND NOT deleted')
+            if last != beat:
+                beat, seen = last, time.monotonic()
+            self.assertLess(time.monotonic() - seen, LATE)
+            time.sleep(0.5)
