@@ -21,8 +21,6 @@ import contextlib
 import socket
 import time
 
-import ddt
-
 from tests.cloud import backup as backups
 from tests.cloud import cloud
 from tests.cloud import database
@@ -34,7 +32,6 @@ SILENCE = 30
 LATE = 10
 
 
-@ddt.ddt
 class BlockingTest(base.TestCase):
 
     def setUp(self) -> None:
@@ -44,22 +41,23 @@ class BlockingTest(base.TestCase):
         self.stage.attach(self.volume)
         self.detached = self.stage.volume(1)
 
-    @ddt.data('eventlet', 'native threads')
-    def test_nobody_else_waits(self, mode: str) -> None:
-        with contextlib.closing(socket.create_server(
-                (layout.ADDRESS, 0))) as silent:
-            options = base.plugin('posix', {
-                'agent_timeout': str(SILENCE), 'libvirt_uri':
-                f'qemu+tcp://{{host}}:{silent.getsockname()[1]}/system'})
-            if mode == 'native threads':
-                options[backups.NATIVE_THREADS] = {}
-            cloud.restart_backup(options)
-            blocked = self.request(self.volume)
-            other = self.request(self.detached)
-            self.watch_heartbeat(SILENCE - 10)
-            self.assertEqual('available', self.status(other))
-            self.assertEqual('creating', self.status(blocked))
-            metadata = self.stage.await_backup(blocked)
+    def test_nobody_else_waits(self) -> None:
+        for sections in ({}, {backups.NATIVE_THREADS: {}}):
+            with contextlib.closing(socket.create_server(
+                    (layout.ADDRESS, 0))) as silent:
+                uri = f'qemu+tcp://{{host}}:{silent.getsockname()[1]}/system'
+                cloud.restart_backup(sections | base.plugin('posix', {
+                    'agent_timeout': str(SILENCE), 'libvirt_uri': uri}))
+                self.make_two()
+
+    def make_two(self) -> None:
+        """Back up a volume whose host is silent, and meanwhile another."""
+        blocked = self.request(self.volume)
+        other = self.request(self.detached)
+        self.watch_heartbeat(SILENCE - 10)
+        self.assertEqual('available', self.status(other))
+        self.assertEqual('creating', self.status(blocked))
+        metadata = self.stage.await_backup(blocked)
         self.assertEqual('crash', metadata['wt:level'], metadata)
         self.assertIn('did not answer within', metadata['wt:reason'])
 
