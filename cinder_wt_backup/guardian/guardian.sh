@@ -643,6 +643,11 @@ release() {
     echo "done"
 }
 
+left() {                            # whole seconds of the lease -> $left
+    uptime_cs
+    left=$(((_end - now) / 100))
+}
+
 nap() {                             # SECONDS, which a trap may cut short
     sleep "$1" &
     wait $!
@@ -658,10 +663,9 @@ keep() {                            # LEASE FREEZE
     echo $$ >"$DIR/keeper"
     nap "$1" || [ "$2" = - ] || {
         kill $!
-        uptime_cs
-        _left=$(((_end - now) / 100))
-        [ $_left -lt "$2" ] || { nap "$2"; thaw_all; _left=$((_left - $2)); }
-        nap $_left
+        left
+        [ $left -lt "$2" ] || { nap "$2"; thaw_all; left; }
+        [ $left -le 0 ] || nap $left
     }
     trap '' TERM
     for _try in 1 2 3 4 5 6 7 8 9 10; do    # let a release at work finish

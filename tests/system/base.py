@@ -102,11 +102,16 @@ class TestCase(base.BaseTestCase):
         return backup, metadata
 
     def assert_nothing_lost(self, backup: str, load: host.Workload,
-                            status: host.Status) -> None:
-        """Restore a backup the stock way and compare it."""
+                            status: host.Status, over: str = '') -> None:
+        """Restore a backup the stock way and compare it.
+
+        :param over: a volume to restore it to; else a new one
+        """
+        name = ('--force', over) if over else (f'restored-{uuid.uuid4()}',)
         volume = openstack('volume', 'backup', 'restore', backup,
-                           f'restored-{uuid.uuid4()}')['volume_id']
-        self.stage.remove_later('volume', volume)
+                           *name)['volume_id']
+        if not over:
+            self.stage.remove_later('volume', volume)
         self.stage.await_volume(volume, 'available')
         device = self.stage.attach(volume)
         point = '/mnt/restored'
