@@ -61,6 +61,8 @@ class Fault:
     :ivar anytime: whether a random moment will do as well
     :ivar told: whether a backup that fails by it says why: Cinder's reset
         does not
+    :ivar script: what strikes, if it is a program in the guest; a frozen guest
+        starts none, so there it waits for the freeze
     """
 
     name: str
@@ -69,6 +71,7 @@ class Fault:
     steps: tuple[str, ...] = ALL
     anytime: bool = False
     told: bool = True
+    script: str = ''
 
     @property
     def frozen(self) -> tuple[str, ...]:
@@ -143,13 +146,13 @@ def _silence_libvirt(seconds: float) -> Act:
     return strike
 
 
-def _in_guest(script: str) -> Act:
+def _in_guest(name: str, script: str, mend: Act, *where: str) -> Fault:
     def strike(scene: scenes.Scene, _pid: int) -> None:
         # What it does to the agent may keep that from answering.
         with contextlib.suppress(guests.GuestError):
             scene.guest.spawn('sh', '-c', script)
-        time.sleep(0.5)
-    return strike
+        time.sleep(1.5)
+    return Fault(name, strike, mend, where or ALL, not where, script=script)
 
 
 def _await_agent(scene: scenes.Scene, _pid: int) -> None:
@@ -222,6 +225,8 @@ def _start_rabbitmq(_scene: scenes.Scene, _pid: int) -> None:
 
 
 def _remount_back(scene: scenes.Scene, _pid: int) -> None:
+    console.wait_for('a guest that is not frozen',
+                     lambda: scene.guest.permits('guest-exec'), 60)
     time.sleep(1)
     scene.guest.run('mount', '-o', 'remount,dev', scenes.disk.MOUNT)
 
@@ -247,18 +252,16 @@ FAULTS = (
     Fault('libvirtd silent', _silence_libvirt(SILENCE), anytime=True),
     Fault('libvirtd silent beyond the lease',
           _silence_libvirt(scenes.LEASE + 5), steps=steps.CHANGED),
-    Fault('agent killed', _in_guest(_KILL_AGENT), _await_agent,
-          anytime=True),
-    Fault('agent silent', _in_guest(_STOP_AGENT), _await_agent,
-          anytime=True),
+    _in_guest('agent killed', _KILL_AGENT, _await_agent),
+    _in_guest('agent silent', _STOP_AGENT, _await_agent),
     Fault('guest paused', _pause, _await_agent, anytime=True),
     Fault('guest reset', _reboot, _after_boot,
           ('starting', 'engaged', 'passed')),
     Fault('guest shut off', _shut_off, _after_boot,
           ('starting', 'engaged', 'passed')),
-    Fault('remounted by the admin', _in_guest(
-        f'mount -o remount,nodev {scenes.disk.MOUNT}'), _remount_back,
-        ('engaged', 'passed')),
+    _in_guest('remounted by the admin',
+              f'mount -o remount,nodev {scenes.disk.MOUNT}', _remount_back,
+              'engaged', 'passed'),
     Fault('MariaDB killed', _kill_service('mariadb'),
           _start_service('mariadb')),
     Fault('RabbitMQ killed', _kill_service('rabbitmq'), _start_rabbitmq),

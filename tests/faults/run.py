@@ -62,6 +62,8 @@ def at_step(scene: scenes.Scene, fault: faults.Fault, step: str,
     scene.idle()
     steps.arm(step)
     began = scene.load.status()
+    if step == steps.FROZEN and fault.script:
+        scene.once_frozen(fault.script)
     backup = scene.backup = scene.request()
     try:
         pid = steps.wait()

@@ -39,6 +39,8 @@ WORKERS = 2
 OPTIONS = {'agent_timeout': '5', 'drain_timeout': '2', 'window_timeout': '10',
            'lock_timeout': '15', 'lease': '34'}
 LEASE = 34
+# qemu-ga's own note that it has frozen.
+FROZEN = '/run/qga.state.isfrozen'
 # How late a busy guest may be with its lease, seconds.
 LATE = 5
 # Seconds in which a backup ends by itself, if stock Cinder lets it.
@@ -112,6 +114,11 @@ class Scene:
         self.load.start(records_per_second=40, rows_per_second=1)
         self.watch = watch.Watch(self.guest, disk.MOUNT)
         self.before = self.guest.state()
+
+    def once_frozen(self, script: str) -> None:
+        """Have the guest run a script a second after its agent has frozen."""
+        self.guest.spawn('sh', '-c', f'until test -e {FROZEN}; do sleep 0.1; '
+                         f'done; sleep 1; {script}')
 
     def shut_off(self) -> None:
         """Have Nova shut the server down, and start it again."""

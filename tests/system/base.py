@@ -107,7 +107,7 @@ class TestCase(base.BaseTestCase):
 
         :param over: a volume to restore it to; else a new one
         """
-        name = ('--force', over) if over else (f'restored-{uuid.uuid4()}',)
+        name = (over, '--force') if over else (f'restored-{uuid.uuid4()}',)
         volume = openstack('volume', 'backup', 'restore', backup,
                            *name)['volume_id']
         if not over:
