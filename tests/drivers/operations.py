@@ -81,11 +81,10 @@ def continued_by_stock(bench: Bench) -> str:
 def import_to_stock(bench: Bench) -> str:
     """The last one's record, into a Cinder without the plugin."""
     link = bench.links[-1]
-    record = bench.storage.export_record(link.identity)
+    record = bench.storage.export_backup(link.identity)
     bench.forget(link)
     # openstacksdk 4.22 posts an import to the path of the export.
-    bench.storage.post('/backups/import_record', json={'backup-record': {
-        name: record[name] for name in ('backup_service', 'backup_url')}})
+    bench.storage.post('/backups/import_record', json=record)
     bench.stage.await_backup(link.identity)
     bench.verify(link)
     return 'yes'
