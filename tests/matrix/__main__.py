@@ -32,10 +32,11 @@ INTRODUCTION = '''\
 # What each kind of volume reaches
 
 Written by `make matrix MATRIX="--report FILE"`: each row is a window on a real
-guest (Debian's releases, and one that has little but busybox; under TCG, so
-slow) behind a real libvirt. The guest was as before after each of them, and
-where a level above `flushed` is claimed and writers ran, all that they had
-been acknowledged was in the copy.
+guest (Debian's releases, and one that has little but busybox) behind a real
+libvirt. The guest was as before after each of them, and where a level above
+`flushed` is claimed and writers ran, all that they had been acknowledged was in
+the copy. The times are of emulated guests (TCG) on two cores that did other work
+as well: compare them with each other only.
 '''
 Row = tuple[str, run.Result]
 HEAD = ('guest', 'case', 'level', 'method', 'verified', 'window',
