@@ -34,9 +34,10 @@ INTRODUCTION = '''\
 Written by `make matrix MATRIX="--report FILE"`: each row is a window on a real
 guest (Debian's releases, and one that has little but busybox) behind a real
 libvirt. The guest was as before after each of them, and where a level above
-`flushed` is claimed and writers ran, all that they had been acknowledged was in
-the copy. The times are of emulated guests (TCG) on two cores that did other work
-as well: compare them with each other only.
+`flushed` is claimed and writers ran, all that they had been acknowledged was
+in the copy. The times are of emulated guests (TCG) on two cores that did other
+work as well: compare them with each other only. (A backup of an instance that
+is shut off is exempt: it has no `wt:` keys at all.)
 '''
 Row = tuple[str, run.Result]
 HEAD = ('guest', 'case', 'level', 'method', 'verified', 'window',
