@@ -108,8 +108,10 @@ class Scene:
         """Mount and start the writers: after every boot."""
         self._folder = str(uuid.uuid4())
         folder = f'{disk.MOUNT}/{self._folder}'
+        # What was written before would fill the volume in a long run.
         self.guest.run('sh', '-c', f'udevadm settle; mkdir -p {disk.MOUNT}; '
-                       f'mount {self.device} {disk.MOUNT}; mkdir {folder}')
+                       f'mount {self.device} {disk.MOUNT}; '
+                       f'rm -rf {disk.MOUNT}/*-*; mkdir {folder}')
         self.load = host.Workload(self.guest, folder)
         self.load.start(records_per_second=40, rows_per_second=1)
         self.watch = watch.Watch(self.guest, disk.MOUNT)
