@@ -23,7 +23,7 @@ NAMES = ('ext4 on the whole disk', 'xfs on the whole disk',
          'btrfs on the whole disk', 'vfat on the whole disk',
          'LVM over two volumes', 'md RAID 1 over two volumes',
          'LVM in LUKS, with a barrier', 'swap beside a file system',
-         'mounted nowhere', 'nothing on it', 'without channel',
+         'mounted nowhere', 'nothing on it',
          'frozen by its admin', 'a kernel without fspick(2)')
 
 

@@ -103,6 +103,8 @@ def _without_channel(machine: Machine) -> Entered:
     channel = machine.detach_device('channel')
     try:
         yield During()
+        # systemd starts the agent again once it has seen it end.
+        time.sleep(5)
     finally:
         machine.attach_device(channel)
         machine.guest.wait()
