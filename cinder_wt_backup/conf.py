@@ -65,10 +65,11 @@ OPTIONS = [
     cfg.BoolOpt(
         'freeze_without_lease',
         default=True,
-        help='Whether guests that block guest-exec may be frozen. In such a '
-             'guest nothing can be left that thaws it by itself: if this host '
-             'dies in the moment of the freeze, the guest stays frozen until '
-             'cinder-backup is restarted or another host undoes it.'),
+        help='Whether guests that block guest-exec, or have no shell to run '
+             '(Windows), may be frozen. In such a guest nothing can be left '
+             'that thaws it by itself: if this host dies in the moment of the '
+             'freeze, the guest stays frozen until cinder-backup is restarted '
+             'or another host undoes it.'),
     cfg.StrOpt(
         'libvirt_uri',
         default='qemu+tls://{host}/system',
@@ -103,7 +104,9 @@ OPTIONS = [
         type=_seconds,
         default=3,
         help='Seconds for which a guest may be frozen. A snapshot that takes '
-             'longer has the level of what is beneath the freeze.'),
+             'longer has the level of what is beneath the freeze. If this '
+             'host dies in a barrier, the guest ends it by itself, '
+             '2 * agent_timeout later.'),
     cfg.Opt(
         'window_timeout',
         type=_seconds,

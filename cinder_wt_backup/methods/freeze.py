@@ -135,9 +135,9 @@ class Frozen:
 class Freeze(base.Method):
     """One fsfreeze of this volume's mount points, and no lease in the guest.
 
-    For guests that block guest-exec: what stands in for the lease is a timer
-    here, and the record of the open window, which a restarted cinder-backup
-    or another host works off.
+    For guests that block guest-exec, or have no shell (Windows): what stands
+    in for the lease is a timer here, and the record of the open window, which
+    a restarted cinder-backup or another host works off.
     """
 
     def __init__(self, guest: guests.Guest, token: str, options: Any) -> None:

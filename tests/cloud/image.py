@@ -57,6 +57,8 @@ class Image:
     :ivar sources: where the packages come from, if not from Debian's usual
         archives
     :ivar booted_by: whose kernel and initial RAM disk it has, if not its own
+    :ivar linux: the package of its kernel
+    :ivar size: of the disk, bytes
     """
 
     name: str
@@ -66,6 +68,8 @@ class Image:
     variant: str = 'minbase'
     sources: tuple[str, ...] = ()
     booted_by: 'Image | None' = None
+    linux: str = KERNEL
+    size: int = SIZE
 
     @property
     def rootfs(self) -> pathlib.Path:
@@ -103,12 +107,13 @@ class Image:
         console.say(f'guest image: {self.rootfs}')
 
     def _recipe_hash(self) -> str:
-        text = repr((self.suite, self.variant, self.sources, SIZE, OPTIONS,
+        text = repr((self.suite, self.variant, self.sources, self.size,
+                     OPTIONS,
                      self._packages(), self._customize().read_text()))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _packages(self) -> list[str]:
-        kernel = [] if self.booted_by else [KERNEL]
+        kernel = [] if self.booted_by else [self.linux]
         return [*kernel, *(self.recipe / 'packages.txt').read_text().split()]
 
     def _customize(self) -> pathlib.Path:
@@ -126,7 +131,7 @@ class Image:
                 shutil.copyfile(f'{root}/initrd.img', self.initrd)
             self.rootfs.unlink(missing_ok=True)
             with self.rootfs.open('wb') as disk:
-                disk.truncate(SIZE)
+                disk.truncate(self.size)
             console.run('mkfs.ext4', '-q', '-L', 'root', '-m', '0', '-d',
                         root, self.rootfs, log=log)
 
@@ -142,4 +147,7 @@ GUEST = Image('bookworm', 'bookworm', layout.GUEST)
 IMAGES = {image.name: image for image in (
     GUEST, _release('bullseye'), _release('trixie'),
     Image('minimal', 'bookworm', layout.GUEST / 'minimal',
-          _FILES / 'minimal', variant='extract', booted_by=GUEST))}
+          _FILES / 'minimal', variant='extract', booted_by=GUEST),
+    # Those of clouds have no driver for AHCI.
+    Image('generic', 'bookworm', layout.GUEST / 'generic',
+          linux='linux-image-amd64', size=2 * SIZE))}

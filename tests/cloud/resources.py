@@ -61,7 +61,7 @@ def create_flavor() -> None:
                                              disk=1)
 
 
-def create_volume_type() -> None:
+def create_volume_types() -> None:
     """Make the volume types; safe to repeat."""
     with accounts.connect() as connection:
         storage = connection.block_storage

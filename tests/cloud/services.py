@@ -135,7 +135,7 @@ def _volumes() -> list[graph.Node]:
               pyargv=f'--config-file {layout.CINDER_CONF}'),
         _agent('cinder-volume', layout.CINDER_CONF, storage, host='vm@ceph'),
         _backup(layout.HOST),
-        graph.Step('volume-type', resources.create_volume_type,
+        graph.Step('volume-types', resources.create_volume_types,
                    ('cinder-api',)),
     ]
 

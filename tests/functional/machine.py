@@ -32,6 +32,8 @@ PROJECT = '0123456789abcdef0123456789abcdef'
 COMMAND_LINE = ('root=/dev/vda ro console=ttyS0 quiet net.ifnames=0 '
                 'mitigations=off systemd.show_status=0')
 DISK_SIZE = 1 << 30
+# libvirt's first name of a disk on a bus.
+COLD = {'ide': 'hda', 'sata': 'sda'}
 
 _DOMAIN = """
 <domain type='qemu'>
@@ -88,16 +90,17 @@ class Machine:
     """A guest of its own, thrown away at the end.
 
     :param image: what it is booted from
-    :param ide: whether it has an empty IDE disk, which cannot be plugged
+    :param cold: the bus of an empty disk that it has from the start, for
+        those that nothing can be plugged into: ide or sata
 
     :ivar instance: its UUID
     :ivar boot_volume: what it was booted from
-    :ivar ide: its IDE disk
+    :ivar cold: that disk
     :ivar guest: what tests do in it, past the plugin
     """
 
     def __init__(self, image: images.Image = images.GUEST,
-                 ide: bool = False) -> None:
+                 cold: str = '') -> None:
         image.ensure()
         self.instance = str(uuid.uuid4())
         layout.CLOUD.mkdir(exist_ok=True)
@@ -109,21 +112,23 @@ class Machine:
         subprocess.run(
             ['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b',
              str(image.rootfs), str(root)], check=True)
-        cold = self._file(None)
+        there = self._file(None) if cold else ()
         self._connection = libvirt.open(layout.LIBVIRT_URI)
         self._domain = self._connection.createXML(textwrap.dedent(
             _DOMAIN.format(instance=self.instance, project=PROJECT,
                            kernel=image.kernel, initrd=image.initrd,
                            root=root, volume=boot_volume,
                            command_line=COMMAND_LINE,
-                           cold=_disk(*cold, 'hda', 'ide') if ide else '',
+                           cold=_disk(*there, COLD[cold], cold) if cold
+                           else '',
                            console=self._folder / 'console.log')))
         self.guest = guests.Guest(self._domain)
         self.guest.wait()
         # libvirt's names of disks; those of detached ones are free again.
         self._letters = list('bcdefghijklmnopqrstuvwxyz')
         self.boot_volume = Disk(self, boot_volume, root, 'vda')
-        self.ide = Disk(self, *cold, self._name_of(cold[0])) if ide else None
+        self.cold = (Disk(self, *there, self._name_of(there[0])) if cold
+                     else None)
 
     def remove(self) -> None:
         """End the guest and forget its disks; harmless when it has ended."""

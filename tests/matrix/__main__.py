@@ -73,7 +73,8 @@ def _results(chosen: dict[str, list[cases.Case]]) -> Iterator[Row]:
         image.IMAGES[guest].ensure()
     for guest, all_cases in chosen.items():
         console.say(f'booting a guest: {guest}')
-        machine = live_machine.LiveMachine(image.IMAGES[guest], ide=True)
+        machine = live_machine.LiveMachine(
+            image.IMAGES[guest], 'sata' if guest == 'generic' else 'ide')
         for case in all_cases:
             result = run.run(machine, case)
             console.say(f'{guest}: {case.name}: ' + (

@@ -242,7 +242,6 @@ CASES = (
          f'{_hook("false")} mkfs.ext4 -q $1', agent=_HOOKED,
          barrier=True, filesystems='ext4=1', reason='no barrier',
          written=False),
-    # libata, as with SATA: Debian's cloud kernels have no driver for AHCI.
     Case('IDE', 'mkfs.ext4 -q $1', bus='ide', filesystems='ext4=1'),
     Case('boot volume', ':', _ROOT, _OFF_ROOT, bus='root',
          filesystems='ext4=1'),
@@ -287,6 +286,9 @@ GUESTS = {
     'bookworm': CASES,
     'bullseye': _named(*_SOME),
     'trixie': _named(*_SOME),
+    # With the kernel of other than cloud guests.
+    'generic': (Case('SATA', 'mkfs.ext4 -q $1', bus='sata',
+                     filesystems='ext4=1'),),
     # Nothing there can set the flag, nor see that nobody has a device open.
     'minimal': (
         *_named('ext4 on the whole disk', written=False, level='flushed',

@@ -87,7 +87,8 @@ class _Row:
                  stack: contextlib.ExitStack) -> None:
         self.machine, self.case, self._stack = machine, case, stack
         # Those that cannot be plugged are there always.
-        there = {'ide': machine.ide, 'root': machine.boot_volume}
+        there = dict.fromkeys(machines.COLD, machine.cold)
+        there['root'] = machine.boot_volume
         self._there = there.get(case.bus)
         self.disks = ([self._there] if self._there is not None else
                       [self._attach() for _ in range(case.volumes)])

@@ -29,12 +29,13 @@ class FilesTest(base.TestCase):
         self.server_with_volume(resources.FILES)
         load = self.writers()
         before = disk.settings(self.guest)
-        for options in ({}, {'barrier': 'freeze', 'freeze_timeout': '20'}):
+        for level, options in (
+                ('write-through', {}), ('filesystem', {
+                    'barrier': 'freeze', 'freeze_timeout': '30'})):
             cloud.restart_backup(base.plugin('posix', options))
             status = load.status()
             backup, metadata = self.back_up()
-            self.assertIn(metadata['wt:level'], ('write-through',
-                                                 'filesystem'), metadata)
+            self.assertEqual(level, metadata['wt:level'], metadata)
             self.assertEqual(before, disk.settings(self.guest))
             self.assertEqual('thawed',
                              self.guest.command('guest-fsfreeze-status'))
