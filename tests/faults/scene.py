@@ -119,8 +119,10 @@ class Scene:
 
     def once_frozen(self, script: str) -> None:
         """Have the guest run a script a second after its agent has frozen."""
-        self.guest.spawn('sh', '-c', f'until test -e {FROZEN}; do sleep 0.1; '
-                         f'done; sleep 1; {script}')
+        # Not one that comes later: that of the following backup.
+        self.guest.spawn('sh', '-c', f'for i in $(seq 300); do sleep 0.1; '
+                         f'test -e {FROZEN} || continue; sleep 1; {script}; '
+                         f'break; done')
 
     def shut_off(self) -> None:
         """Have Nova shut the server down, and start it again."""
