@@ -63,10 +63,12 @@ def forget() -> None:
     """
     with contextlib.closing(connect()) as connection:
         for server in _servers(connection):
-            if server.isPersistent():
-                server.undefine()
+            persistent = server.isPersistent()
+            # In this order: one that is defined but off ends with undefine.
             if server.isActive():
                 server.destroy()
+            if persistent:
+                server.undefine()
         for secret in connection.listAllSecrets():
             if secret.UUIDString() == layout.CEPH_SECRET:
                 secret.undefine()
