@@ -47,12 +47,13 @@ def hosts() -> list[str]:
 def daemon(host: str) -> process.Daemon:
     """The process; its overlay comes last, and so wins."""
     # PYTHONPATH: for drivers that are here only for tests.
-    env = _OLD_STORE | {'PYTHONPATH': str(layout.ROOT)}
+    env = process.CINDER | _OLD_STORE | {'PYTHONPATH': str(layout.ROOT)}
     if _options(host).has_section(NATIVE_THREADS):
         env['OS_CINDER_DISABLE_EVENTLET_PATCHING'] = 'true'
     return process.Daemon(
         name_of(host),
-        [layout.VENV / 'bin' / _BINARY, '--config-file', layout.CINDER_CONF,
+        [layout.CINDER_VENV / 'bin' / _BINARY,
+         '--config-file', layout.CINDER_CONF,
          '--config-file', configs.backup_overlay(host)],
         env, mark=_BINARY, patience=60)
 

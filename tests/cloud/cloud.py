@@ -36,6 +36,7 @@ from tests.cloud import layout
 from tests.cloud import outside
 from tests.cloud import process
 from tests.cloud import services
+from tests.releases import environment
 
 _Arguments = ParamSpec('_Arguments')
 
@@ -68,6 +69,8 @@ class Status:
 def up(names: Iterable[str] | None = None) -> None:
     """Bring up the cloud, or the named services and what they need."""
     install.plugin()
+    if layout.RELEASE:
+        environment.make(environment.named(layout.RELEASE))
     nodes = services.table()
     graph.bring_up(nodes, nodes if names is None else names)
     console.say(f'{"the cloud" if names is None else ", ".join(names)} is up')

@@ -49,7 +49,7 @@ _FILES = {
 }
 _DIRECTORIES = (
     'ceph/crash', 'ceph/mgr', 'ceph/mon', 'ceph/osd', 'cinder/backup',
-    'cinder/conversion', 'cinder/coordination', 'cinder/locks',
+    'cinder/conversion', 'cinder/coordination', 'cinder/locks', 'gcs',
     'glance/locks', 'glance/staging', 'glance/tasks', 'keystone/credential',
     'keystone/fernet', 'nova/instances', 'nova/locks', 'rabbitmq',
 )

@@ -12,6 +12,7 @@
 
 """MariaDB: its data, the databases of the services, their schemas."""
 
+import pathlib
 import shutil
 import time
 from typing import cast
@@ -107,7 +108,8 @@ def compute_is_mapped() -> bool:
 
 def sync_cinder() -> None:
     """Make Cinder's tables."""
-    _manage('cinder', layout.CINDER_CONF, 'db', 'sync')
+    _manage('cinder', layout.CINDER_CONF, 'db', 'sync',
+            venv=layout.CINDER_VENV)
 
 
 def sync_glance() -> None:
@@ -149,7 +151,8 @@ def sync_nova() -> None:
     _manage('nova', layout.NOVA_CONF, 'db', 'sync')
 
 
-def _manage(project: str, conf: object, *command: str) -> None:
-    console.run(layout.VENV / 'bin' / f'{project}-manage', '--config-file',
+def _manage(project: str, conf: object, *command: str,
+            venv: pathlib.Path = layout.VENV) -> None:
+    console.run(venv / 'bin' / f'{project}-manage', '--config-file',
                 str(conf), *command, env=process.ENVIRONMENT,
                 log=layout.log_file(f'{project}-database'))

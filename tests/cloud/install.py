@@ -79,7 +79,8 @@ def virtual_environment() -> None:
     with _step('installing Python packages'):
         console.run(*pip, 'install', '--no-index', '--no-deps', *locked,
                     log=log)
-        _link_bindings()
+        link_bindings(
+            layout.VENV / 'lib' / 'python3.11' / 'site-packages')
     stamp.write_text(wanted)
 
 
@@ -123,10 +124,9 @@ def _services_not_started() -> Iterator[None]:
         POLICY.unlink()
 
 
-def _link_bindings() -> None:
-    # Ceph's bindings are not on PyPI; Debian's fit the same interpreter.
+def link_bindings(target: pathlib.Path) -> None:
+    """Put Ceph's into an environment: PyPI has none, but Debian's fit."""
     debian = pathlib.Path('/usr/lib/python3/dist-packages')
-    target = layout.VENV / 'lib' / 'python3.11' / 'site-packages'
     for name in BINDINGS:
         library = next(debian.glob(f'{name}.cpython-311-*.so'))
         (target / library.name).symlink_to(library)

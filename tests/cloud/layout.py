@@ -26,6 +26,10 @@ CACHE = ROOT / '.cache'
 VENV = CACHE / 'venv'
 PYTHON = VENV / 'bin' / 'python'
 WHEELS = CACHE / 'wheels'
+RELEASES = CACHE / 'releases'
+# Cinder's services are of this release (see tests.releases), or of VENV.
+RELEASE = os.environ.get('CINDER_RELEASE', '')
+CINDER_VENV = RELEASES / RELEASE if RELEASE else VENV
 INSTALL_LOG = CACHE / 'log'
 GUEST = CACHE / 'guest'
 ROOTFS = GUEST / 'rootfs.raw'
@@ -68,6 +72,7 @@ PORTS = {
     'rabbitmq': 5672,
     'ceph-mon': 6789,
     'radosgw': 7480,
+    'gcs': 9023,
     'libvirtd': 16509,
     'keystone': 5000,
     'glance': 9292,

@@ -25,13 +25,16 @@ from tests.cloud import layout
 
 # A daemon gets nothing of the caller's environment: a proxy, a locale or an
 # OS_* variable there would change what the cloud does.
+_PATH = '{}:{}/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 ENVIRONMENT = {
-    'PATH': f'{layout.BIN}:{layout.VENV}/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    'PATH': _PATH.format(layout.BIN, layout.VENV),
     'HOME': str(layout.DATA),
     'LANG': 'C.UTF-8',
     'PYTHONWARNINGS': 'ignore',
     'CEPH_CONF': str(layout.CEPH_CONF),
 }
+# Cinder's helpers are of Cinder's own release.
+CINDER = {'PATH': _PATH.format(layout.BIN, layout.CINDER_VENV)}
 
 
 class Daemon:

@@ -24,6 +24,7 @@ VOLUME_TYPE = 'ceph'
 MULTIATTACH = 'multiattach'
 ENCRYPTED = 'encrypted'
 FILES = 'nfs'
+SNAPSHOTS = 'snapshots'
 _LUKS = {'provider': 'luks', 'control_location': 'front-end',
          'cipher': 'aes-xts-plain64', 'key_size': 256}
 _AGENT = {'hw_qemu_guest_agent': 'yes'}
@@ -67,7 +68,8 @@ def create_volume_types() -> None:
         storage = connection.block_storage
         for name, specs in ((VOLUME_TYPE, {}), (
                 MULTIATTACH, {'multiattach': '<is> True'}), (ENCRYPTED, {}),
-                (FILES, {'volume_backend_name': FILES})):
+                (FILES, {'volume_backend_name': FILES}),
+                (SNAPSHOTS, {'volume_backend_name': SNAPSHOTS})):
             if not storage.find_type(name):
                 made = storage.create_type(name=name, extra_specs={
                     'volume_backend_name': VOLUME_TYPE, **specs})

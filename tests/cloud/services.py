@@ -13,6 +13,7 @@
 """The table of all services and steps, and what each of them needs."""
 
 from collections.abc import Callable
+import pathlib
 import urllib.error
 import urllib.request
 
@@ -93,6 +94,11 @@ def _infrastructure() -> list[graph.Node]:
             'client.rgw', '--rgw-frontends', f'beast endpoint='
             f'{layout.ADDRESS}:{layout.PORTS["radosgw"]}']),
             _answers('radosgw'), ('store-data',)),
+        service('gcs', daemon('gcs', [
+            _VENV_BIN / 'gcp-storage-emulator', '-d', layout.DATA / 'gcs',
+            'start', '--quiet', '--host', layout.ADDRESS, '--port',
+            str(layout.PORTS['gcs'])], mark='gcp-storage'),
+            _listens('gcs'), ready),
         service('libvirtd', daemon('libvirtd', [
             '/usr/sbin/libvirtd', '--listen', '--config',
             layout.LIBVIRTD_CONF, '--pid-file',
@@ -104,7 +110,7 @@ def _infrastructure() -> list[graph.Node]:
 def _identity() -> list[graph.Node]:
     return [
         graph.Step('keystone-data', database.sync_keystone, ('databases',)),
-        _wsgi('keystone', 'keystone.wsgi.api', ('keystone-data',),
+        _wsgi('keystone', 'keystone.wsgi.api:application', ('keystone-data',),
               OS_KEYSTONE_CONFIG_FILES=str(layout.KEYSTONE_CONF)),
         graph.Step('accounts', accounts.create, ('keystone',)),
     ]
@@ -113,7 +119,7 @@ def _identity() -> list[graph.Node]:
 def _images() -> list[graph.Node]:
     return [
         graph.Step('glance-data', database.sync_glance, ('keystone-data',)),
-        _wsgi('glance', 'glance.wsgi.api',
+        _wsgi('glance', 'glance.wsgi.api:application',
               ('glance-data', 'accounts', 'ceph-pools'),
               OS_GLANCE_CONFIG_DIR=str(layout.GLANCE_CONF.parent)),
         graph.Step('guest-image', image.GUEST.ensure, ('prepare',),
@@ -130,9 +136,9 @@ def _volumes() -> list[graph.Node]:
         _agent('cinder-scheduler', layout.CINDER_CONF,
                ('cinder-data', 'rabbitmq')),
         # Without a scheduler its first answer takes a minute.
-        _wsgi('cinder-api', 'cinder.wsgi.api',
-              ('cinder-scheduler', 'accounts'),
-              pyargv=f'--config-file {layout.CINDER_CONF}'),
+        _wsgi('cinder-api', _cinder_api(), ('cinder-scheduler', 'accounts'),
+              pyargv=f'--config-file {layout.CINDER_CONF}',
+              venv=layout.CINDER_VENV),
         _agent('cinder-volume', layout.CINDER_CONF, storage, host='vm@ceph'),
         _backup(layout.HOST),
         graph.Step('volume-types', resources.create_volume_types,
@@ -147,14 +153,14 @@ def _computes() -> list[graph.Node]:
         graph.Step('nova-data', database.sync_nova, ('databases',)),
         graph.Step('placement-data', database.sync_placement,
                    ('keystone-data',)),
-        _wsgi('placement', 'placement.wsgi.api',
+        _wsgi('placement', 'placement.wsgi.api:application',
               ('placement-data', 'accounts'),
               OS_PLACEMENT_CONFIG_DIR=str(layout.PLACEMENT_CONF.parent)),
-        _wsgi('network', 'tests.cloud.network', ('prepare',),
+        _wsgi('network', 'tests.cloud.network:application', ('prepare',),
               PYTHONPATH=str(layout.ROOT)),
         _agent('nova-conductor', layout.NOVA_CONF, ready),
         _agent('nova-scheduler', layout.NOVA_CONF, (*ready, 'placement')),
-        _wsgi('nova-api', 'nova.wsgi.osapi_compute',
+        _wsgi('nova-api', 'nova.wsgi.osapi_compute:application',
               ('nova-conductor', 'accounts'),
               OS_NOVA_CONFIG_FILES=f'{paste};{layout.NOVA_CONF}'),
         graph.Step('old-servers', hypervisor.forget, ('libvirtd',)),
@@ -172,9 +178,22 @@ def _computes() -> list[graph.Node]:
 
 
 def _prepare() -> None:
+    _keep_release()
     configs.write()
     backup.ensure_options(layout.HOST)
     outside.change()
+
+
+def _keep_release() -> None:
+    """Refuse to run another release's Cinder on tables that are there."""
+    note, has_tables = layout.CLOUD / 'release', layout.DONE / 'cinder-data'
+    was = note.read_text() if note.exists() else ''
+    if has_tables.exists() and was != layout.RELEASE:
+        raise console.CloudError(
+            f'this cloud\'s CINDER_RELEASE is {was!r}, not '
+            f'{layout.RELEASE!r}: set it, or remove the cloud first '
+            '(python3 -m tests.cloud destroy)')
+    note.write_text(layout.RELEASE)
 
 
 def _ceph(kind: str, ident: str) -> process.Daemon:
@@ -182,11 +201,18 @@ def _ceph(kind: str, ident: str) -> process.Daemon:
         f'/usr/bin/ceph-{kind}', '-f', '-c', layout.CEPH_CONF, '-i', ident])
 
 
+def _cinder_api() -> str:
+    """Return where its application is: in a function, before 2025.1."""
+    found = list(layout.CINDER_VENV.glob('lib/*/*/cinder/wsgi/api.py'))
+    return ('cinder.wsgi.api:application' if found else
+            'cinder.wsgi.wsgi:initialize_application()')
+
+
 def _wsgi(name: str, module: str, needs: tuple[str, ...], pyargv: str = '',
-          **env: str) -> graph.Service:
+          venv: pathlib.Path = layout.VENV, **env: str) -> graph.Service:
     argv = [f'{_VENV_BIN}/uwsgi', '--http-socket',
-            f'{layout.ADDRESS}:{layout.PORTS[name]}', '--module',
-            f'{module}:application', '--processes', '1', '--threads', '8',
+            f'{layout.ADDRESS}:{layout.PORTS[name]}', '--virtualenv', venv,
+            '--module', module, '--processes', '1', '--threads', '8',
             '--enable-threads', '--lazy-apps', '--need-app', '--die-on-term',
             '--buffer-size', '65535', '--add-header', 'Connection: close',
             '--http-chunked-input', '--disable-logging']
@@ -198,8 +224,12 @@ def _wsgi(name: str, module: str, needs: tuple[str, ...], pyargv: str = '',
 
 def _agent(name: str, conf: object, needs: tuple[str, ...],
            host: str = layout.HOST) -> graph.Service:
+    cinder = name.startswith('cinder-')
+    venv = layout.CINDER_VENV if cinder else layout.VENV
     daemon = process.Daemon(
-        name, [_VENV_BIN / name, '--config-file', str(conf)], mark=name)
+        name, [venv / 'bin' / name, '--config-file', str(conf)],
+        {'PYTHONPATH': str(layout.ROOT), **process.CINDER} if cinder else {},
+        mark=name)
     alive = database.Heartbeat(name.partition('-')[0], name, host)
     return graph.Service(name, daemon, alive, needs)
 

@@ -20,8 +20,11 @@ import openstack
 
 from tests.cloud import backup as backups
 from tests.cloud import cloud
+from tests.cloud import configs
 from tests.cloud import console
 from tests.cloud import database
+from tests.cloud import layout
+from tests.cloud import process
 from tests.demo import disk
 from tests.demo import stage
 from tests.system import base
@@ -47,12 +50,16 @@ class Bench:
     """What operations are tried on.
 
     :param kind: the volume's type, and so its back end
+    :param threads: native threads instead of eventlet
+    :param workers: cinder-backup's processes
     :ivar links: a chain of backups, full first
+    :ivar looked: what ``look`` returned without the plugin
     """
 
     def __init__(self, made: stage.Stage, driver: str, kind: str,
-                 threads: bool) -> None:
-        self.stage, self.driver, self._threads = made, driver, threads
+                 threads: bool, workers: int) -> None:
+        self.stage, self.driver = made, driver
+        self._threads, self._workers = threads, workers
         self.storage = made.cloud.block_storage
         self.guest = made.boot(base.MEMORY_MIB)
         self.volume = made.volume(1, kind)
@@ -63,11 +70,12 @@ class Bench:
         self._load.start(records_per_second=50, rows_per_second=1)
         made.callback(self._load.stop)
         self.links: list[Link] = []
+        self.looked = ''
 
     def configure(self, plugin: bool) -> None:
         """Start cinder-backup with the driver, the plugin around it or not."""
         make = base.plugin if plugin else base.stock
-        options = make(self.driver, backup_workers='1')
+        options = make(self.driver, backup_workers=str(self._workers))
         if self._threads:
             options[backups.NATIVE_THREADS] = {}
         cloud.restart_backup(options)
@@ -81,6 +89,26 @@ class Bench:
         metadata = self.stage.await_backup(backup.id)
         self.await_idle()
         return Link(backup.id, promised, metadata or {})
+
+    def look(self) -> str:
+        """What an operator sees of cinder-backup, and of its settings."""
+        seen = sorted(
+            (found.binary, found.host, found.availability_zone, found.status,
+             found.state) for found in self.storage.services())
+        return f'{seen}\n' + console.output(
+            layout.CINDER_VENV / 'bin' / 'cinder-status',
+            '--config-file', layout.CINDER_CONF,
+            '--config-file', configs.backup_overlay(layout.HOST),
+            'upgrade', 'check',
+            env=process.ENVIRONMENT | {'PYTHONPATH': str(layout.ROOT)})
+
+    def import_again(self, link: Link) -> None:
+        """Export a backup's record, lose it, import it."""
+        record = self.storage.export_backup(link.identity)
+        self._forget(link)
+        # openstacksdk 4.22 posts an import to the path of the export.
+        self.storage.post('/backups/import_record', json=record)
+        self.stage.await_backup(link.identity)
 
     def await_idle(self) -> None:
         """Wait until the volume may be backed up again."""
@@ -106,19 +134,19 @@ class Bench:
             self.stage.detach(restored)
             self.storage.delete_volume(restored)
 
-    def forget(self, link: Link) -> None:
-        """Remove a backup's rows, as if another cloud had its data."""
-        for table, column in (('backup_metadata', 'backup_id'),
-                              ('backups', 'id')):
-            database.query(f'DELETE FROM cinder.{table} '
-                           f'WHERE {column} = %s', link.identity)
-
     def delete(self, link: Link, force: bool = False) -> None:
         """Delete a backup; return when it is gone."""
         self.storage.delete_backup(link.identity, force=force,
                                    ignore_missing=False)
         console.wait_for(f'the end of backup {link.identity}',
                          lambda: self._is_gone(link), SECONDS)
+
+    def _forget(self, link: Link) -> None:
+        """Remove a backup's rows, as if another cloud had its data."""
+        for table, column in (('backup_metadata', 'backup_id'),
+                              ('backups', 'id')):
+            database.query(f'DELETE FROM cinder.{table} '
+                           f'WHERE {column} = %s', link.identity)
 
     def _is_gone(self, link: Link) -> bool:
         try:

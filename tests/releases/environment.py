@@ -25,8 +25,7 @@ from tests.cloud import console
 from tests.cloud import install
 from tests.cloud import layout
 
-HOME = layout.CACHE / 'releases'
-WHEELS = HOME / 'wheels'
+WHEELS = layout.RELEASES / 'wheels'
 # What decides what is in an environment, besides its release.
 SOURCES = (layout.ROOT / 'requirements.txt', layout.ROOT / 'setup.cfg',
            pathlib.Path(__file__).with_name('requirements.txt'))
@@ -50,7 +49,7 @@ class Release:
 
     @property
     def home(self) -> pathlib.Path:
-        return HOME / self.name
+        return layout.RELEASES / self.name
 
     @property
     def packages(self) -> pathlib.Path:
@@ -77,6 +76,15 @@ RELEASES = (
 )
 
 
+def named(name: str) -> Release:
+    """The release of a name; CloudError when it is not among them."""
+    for release in RELEASES:
+        if release.name == name:
+            return release
+    raise console.CloudError(f'there is no release {name!r}: choose one of ' +
+                             ', '.join(each.name for each in RELEASES))
+
+
 def make(release: Release) -> None:
     """Make a release's environment, unless there is one already."""
     stamp, wanted = release.home / 'made.sha256', _digest(release)
@@ -96,6 +104,7 @@ def make(release: Release) -> None:
         cinder, '-r', SOURCES[0], '-r', SOURCES[-1])
     run(*_pip(release), 'install', '--no-deps', '--no-build-isolation',
         '--no-index', '-e', layout.ROOT)
+    install.link_bindings(release.packages)
     stamp.write_text(wanted)
 
 

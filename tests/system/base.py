@@ -35,7 +35,8 @@ DRIVERS = {'posix': 'cinder.backup.drivers.posix.PosixBackupDriver',
            'glusterfs': 'cinder.backup.drivers.glusterfs.'
                         'GlusterfsBackupDriver',
            'swift': 'cinder.backup.drivers.swift.SwiftBackupDriver',
-           's3': 'cinder.backup.drivers.s3.S3BackupDriver'}
+           's3': 'cinder.backup.drivers.s3.S3BackupDriver',
+           'gcs': 'tests.cloud.gcs.GoogleBackupDriver'}
 MEMORY_MIB = 768
 
 

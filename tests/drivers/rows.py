@@ -1,0 +1,113 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""python -m tests.drivers.rows: the rows of the release that is set."""
+
+import argparse
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import json
+import pathlib
+import re
+import sys
+
+import openstack
+
+from tests.cloud import cloud
+from tests.cloud import console
+from tests.cloud import layout
+from tests.cloud import resources
+from tests.demo import stage
+from tests.drivers import bench as benches
+from tests.drivers import operations
+from tests import guests
+from tests.system import base
+
+FAILED = 'FAILED'
+_WRONG = (console.CloudError, guests.GuestError,
+          openstack.exceptions.SDKException)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a row is about.
+
+    :ivar kind: the volume's type, and so its back end
+    :ivar threads: native threads instead of eventlet
+    """
+
+    driver: str
+    kind: str
+    threads: bool = False
+    workers: int = 1
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """As the table shows it."""
+        mode = 'native threads' if self.threads else 'eventlet'
+        return self.driver, self.kind, mode, str(self.workers)
+
+
+def settings() -> Iterator[Setting]:
+    """All that this Cinder can do."""
+    ceph = resources.VOLUME_TYPE
+    for threads in (False, True) if _has_threads() else (False,):
+        for driver in base.DRIVERS:
+            yield Setting(driver, ceph, threads)
+        for driver in ('posix', 'ceph'):
+            yield Setting(driver, ceph, threads, 3)
+            yield Setting(driver, resources.FILES, threads)
+            yield Setting(driver, resources.SNAPSHOTS, threads)
+
+
+def main() -> int:
+    """Do the rows that are asked for; 1 when something went wrong."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('only', help='regular expression')
+    parser.add_argument('file', type=pathlib.Path, help='gets a line a row')
+    options = parser.parse_args()
+    cloud.up()
+    with cloud.connect() as connection, options.file.open('a') as out:
+        for setting in settings():
+            if re.search(options.only, ' '.join(setting.cells)):
+                cells = _row(connection, setting)
+                print(json.dumps((*setting.cells, *cells)), file=out,
+                      flush=True)
+    return 0
+
+
+def _row(connection: openstack.connection.Connection, setting: Setting,
+         ) -> list[str]:
+    cells: list[str] = []
+    with stage.Stage(connection, keep=False) as made:
+        bench = benches.Bench(made, setting.driver, setting.kind,
+                              setting.threads, setting.workers)
+        for operation in operations.ALL:
+            try:
+                cells.append(operation(bench))
+            except _WRONG as error:
+                cells.append(f'{FAILED}: {error}')
+                with contextlib.suppress(*_WRONG):
+                    bench.await_idle()
+            console.say(f'{", ".join(setting.cells)}: '
+                        f'{operation.__name__}: {cells[-1]}')
+    return cells
+
+
+def _has_threads() -> bool:
+    return any(layout.CINDER_VENV.glob('lib/*/*/cinder/monkey_patch.py'))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
