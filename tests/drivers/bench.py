@@ -14,6 +14,7 @@
 """A server with a mounted volume and writers, and backups of it."""
 
 import dataclasses
+import subprocess
 import uuid
 
 import openstack
@@ -95,12 +96,13 @@ class Bench:
         seen = sorted(
             (found.binary, found.host, found.availability_zone, found.status,
              found.state) for found in self.storage.services())
-        return f'{seen}\n' + console.output(
-            layout.CINDER_VENV / 'bin' / 'cinder-status',
-            '--config-file', layout.CINDER_CONF,
-            '--config-file', configs.backup_overlay(layout.HOST),
-            'upgrade', 'check',
+        check = subprocess.run(
+            (layout.CINDER_VENV / 'bin' / 'cinder-status',
+             '--config-file', layout.CINDER_CONF,
+             '--config-file', configs.backup_overlay(layout.HOST),
+             'upgrade', 'check'), capture_output=True, text=True,
             env=process.ENVIRONMENT | {'PYTHONPATH': str(layout.ROOT)})
+        return f'{seen}\n{check.stdout}ended with {check.returncode}'
 
     def import_again(self, link: Link) -> None:
         """Export a backup's record, lose it, import it."""
