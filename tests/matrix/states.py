@@ -20,6 +20,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import pathlib
 import time
 
 import libvirt
@@ -31,10 +32,15 @@ from tests.functional import second_host
 from tests.functional import test_freeze
 from tests import guests
 from tests.matrix import cases
+from tests.matrix import old_agent
 
 # Longer than an answer of the agent is waited for, and than a window takes.
 SILENCE = 30
 BLOCKED_FOR = 40
+_OLD_AGENT = pathlib.Path(old_agent.__file__)
+# What none of QEMU 2.x knows, and what came with 2.5 (guest-exec).
+_NEWER = 'guest-get-disks'
+_NO_EXEC = 'guest-exec', 'guest-exec-status'
 Machine = live_machine.LiveMachine
 
 
@@ -128,9 +134,22 @@ def _silent(machine: Machine) -> Entered:
 
 def _without_exec(machine: Machine) -> Entered:
     machine.shell(test_freeze.block_exec(BLOCKED_FOR))
-    _await_exec(machine, False)
+    _await(machine, 'guest-exec', False)
     yield During()
-    _await_exec(machine, True)
+    _await(machine, 'guest-exec', True)
+
+
+def _old(*unknown: str) -> Callable[[Machine], Entered]:
+    """Return a state: an agent that does not know some commands."""
+    def state(machine: Machine) -> Entered:
+        machine.guest.put('/run/old_agent.py', _OLD_AGENT.read_bytes())
+        _later(machine, f'systemctl stop qemu-guest-agent; python3 /run/'
+               f'old_agent.py {BLOCKED_FOR} {_NEWER} {" ".join(unknown)}; '
+               f'systemctl start qemu-guest-agent')
+        _await(machine, _NEWER, False)
+        yield During()
+        _await(machine, _NEWER, True)
+    return state
 
 
 def _frozen_by_a_host(machine: Machine) -> Entered:
@@ -173,10 +192,10 @@ def _await_silence(machine: Machine) -> None:
     console.wait_for('the end of the guest agent', gone, 60)
 
 
-def _await_exec(machine: Machine, permitted: bool) -> None:
+def _await(machine: Machine, command: str, permitted: bool) -> None:
     console.wait_for(
-        f'guest-exec to be {"permitted" if permitted else "blocked"}',
-        lambda: machine.guest.permits('guest-exec') == permitted,
+        f'{command} to be {"permitted" if permitted else "blocked"}',
+        lambda: machine.guest.permits(command) == permitted,
         2 * BLOCKED_FOR, failed=(guests.GuestError,))
 
 
@@ -191,6 +210,10 @@ STATES = {name: contextlib.contextmanager(state) for name, state in {
     'without agent': _without_agent,
     'silent': _silent,
     'without exec': _without_exec,
+    'an agent of QEMU 2.12': _old(),
+    'an agent of QEMU 2.4': _old(*_NO_EXEC),
+    'an agent of QEMU 2.1': _old(*_NO_EXEC, 'guest-fsfreeze-freeze-list',
+                                 'guest-get-fsinfo'),
     'frozen by a host': _frozen_by_a_host,
     'frozen by its admin': _frozen_by_its_admin,
     'migrating': _migrating,
