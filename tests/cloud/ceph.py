@@ -146,6 +146,12 @@ def monitor(command: str, given: str = '', **arguments: object) -> str:
     return str(answer, 'utf-8')
 
 
+def purge_snapshots(image: str) -> None:
+    """Remove all snapshots of an image, POOL/NAME."""
+    console.run('rbd', *_CONF, '--no-progress', 'snap', 'purge', image,
+                log=_LOG)
+
+
 @contextlib.contextmanager
 def _cluster() -> Iterator[rados.Rados]:
     if not _keyring('admin').exists():

@@ -12,6 +12,7 @@
 
 """The unchanged command in a real cloud, with the plugin on and off."""
 
+from tests.cloud import ceph
 from tests.cloud import cloud
 from tests.cloud import database
 from tests.demo import disk
@@ -83,6 +84,16 @@ class Ceph(base.TestCase):
             self.assertEqual(before, disk.settings(self.guest))
         self.assertTrue(self.storage.get_backup(backup).is_incremental)
         self.assert_nothing_lost(backup, load, status)
+        self.assert_full_instead()
+
+    def assert_full_instead(self) -> None:
+        """What the driver makes a full one of is in a window as well."""
+        cloud.restart_backup(
+            base.plugin('ceph', backup_ceph_max_snapshots='1'))
+        ceph.purge_snapshots(f'volumes/volume-{self.volume}')
+        backup, metadata = self.back_up('--incremental')
+        self.assertFalse(self.storage.get_backup(backup).is_incremental)
+        self.assertEqual('write-through', metadata.get('wt:level'), metadata)
 
 
 class FallBack(base.TestCase):

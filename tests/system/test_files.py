@@ -41,8 +41,21 @@ class FilesTest(base.TestCase):
                              self.guest.command('guest-fsfreeze-status'))
             self.assert_nothing_lost(backup, load, status)
 
-        # It copies the volume before it says that the snapshot is there.
+        # It copies the volume before it says that the clone is there.
         cloud.restart_backup(base.plugin('posix', {'window_timeout': '1'}))
         _, metadata = self.back_up()
         self.assertEqual('flushed', metadata['wt:level'], metadata)
         self.assertIn('backup_use_temp_snapshot', metadata['wt:reason'])
+
+    def test_a_snapshot_that_can_be_read_takes_no_copy(self) -> None:
+        self.server_with_volume(resources.SNAPSHOTS)
+        load = self.writers()
+        before = disk.settings(self.guest)
+        cloud.restart_backup(base.plugin('posix', {'window_timeout': '5'}))
+        for options in ((), ('--incremental',)):
+            status = load.status()
+            backup, metadata = self.back_up(*options)
+            self.assertEqual('write-through', metadata['wt:level'], metadata)
+            self.assertEqual(before, disk.settings(self.guest))
+        self.assert_nothing_lost(backup, load, status)
+        self.assertEqual([], list(self.storage.snapshots()))
