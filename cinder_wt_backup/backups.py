@@ -16,7 +16,6 @@ Between the seam and the driver above, which say when, and the window below,
 which knows nothing of Cinder's objects.
 """
 
-from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import threading
@@ -24,10 +23,7 @@ import time
 from typing import Any
 
 from cinder import objects
-from cinder.volume import volume_utils
-from oslo_db import exception as db_exception
 from oslo_log import log as logging
-import tenacity
 
 from cinder_wt_backup import attachments
 from cinder_wt_backup import evidence
@@ -35,12 +31,11 @@ from cinder_wt_backup import exceptions
 from cinder_wt_backup import policy
 from cinder_wt_backup import record
 from cinder_wt_backup import recovery
-from cinder_wt_backup import verified
+from cinder_wt_backup import verdicts
 from cinder_wt_backup import window as windows
 
 LOG = logging.getLogger(__name__)
 
-CRASH = evidence.Level.CRASH
 CEPH = 'backup.drivers.ceph'
 # How often another process's verdict is looked for, seconds.
 POLL = 0.5
@@ -75,13 +70,13 @@ class Backups:
         self._windows[backup.id] = window, done
         try:
             with self._slot(window):
-                if not self._noted(record.opened, context, volume.id,
-                                   backup.host, entry):
+                if not verdicts.noted(record.opened, context, volume.id,
+                                      backup.host, entry):
                     window.give_up('the window could not be put on record')
                 window.open()
                 yield window
         finally:
-            self._finish(context, backup, volume, window, entry)
+            self._finish(context, backup, window, entry)
             del self._windows[backup.id]
             done.set()
 
@@ -123,32 +118,14 @@ class Backups:
         if not self._is_ours(backup, volume):
             return None
         wish = self._policy(volume)
-        found = record.verdict(context, volume.id, backup.id)
-        if found == record.EXEMPT or wish.off:
-            return None
-        if not isinstance(found, evidence.Evidence):
-            found = evidence.Evidence(
-                CRASH, 'no verdict is on record for this backup: its window '
-                'was not opened, or the process that had it is gone')
-        if not (backup.temp_volume_id or backup.temp_snapshot_id
-                or self.happens_in_driver(backup.service, volume)):
-            found = found.lowered(
-                evidence.Level.FLUSHED, 'the back end gave the live volume '
-                'instead of a snapshot of it')
-        if point_in_time is not None:
-            found = self._verified(context, backup, found, point_in_time)
-        refusal = wish.refuse(found)
+        is_live = not (backup.temp_volume_id or backup.temp_snapshot_id
+                       or self.happens_in_driver(backup.service, volume))
+        found = None if wish.off else verdicts.of(
+            context, backup, is_live, point_in_time)
+        refusal = wish.refuse(found) if found else None
         if refusal:
             raise exceptions.PolicyError(refusal)
         return found
-
-    def _verified(self, context: Any, backup: Any, proof: evidence.Evidence,
-                  point_in_time: Any) -> evidence.Evidence:
-        seen = verified.against(proof, point_in_time)
-        if seen.level < proof.level:
-            # What was notified claimed too much.
-            self._noted(_notify, context, backup, seen)
-        return seen
 
     def happens_in_driver(self, service: str, volume: Any) -> bool:
         """Whether the point in time is made by the backup driver itself.
@@ -201,8 +178,8 @@ class Backups:
             # No backup fails because looking had trouble.
             LOG.exception('Volume %s: unexpected error.', volume.id)
             problem = f'unexpected error: {error}'
-        self._conclude(context, backup, volume,
-                       evidence.Evidence(CRASH, problem))
+        verdicts.conclude(context, backup, evidence.Evidence(
+            evidence.Level.CRASH, problem))
         return None
 
     @contextlib.contextmanager
@@ -223,62 +200,20 @@ class Backups:
             round(time.time() + window.longest_opening + self._options.lease),
             recovery.this_process())
 
-    def _freezes(self, context: Any, volume: Any, token: str) -> None:
+    @staticmethod
+    def _freezes(context: Any, volume: Any, token: str) -> None:
         """Put on record that a guest is about to be frozen.
 
         :raises WriteThroughError: it cannot be: it must not be frozen
         """
-        if not self._noted(record.frozen, context, volume.id, token):
+        if not verdicts.noted(record.frozen, context, volume.id, token):
             raise exceptions.WriteThroughError(
                 'the freeze could not be put on record')
 
-    def _finish(self, context: Any, backup: Any, volume: Any,
-                window: windows.Window, entry: record.Entry) -> None:
-        proof = window.close()
-        self._conclude(context, backup, volume,
-                       None if window.exempt else proof,
-                       entry if window.left_changed else None)
-
-    def _conclude(self, context: Any, backup: Any, volume: Any,
-                  proof: evidence.Evidence | None,
-                  left_changed: record.Entry | None = None) -> None:
-        """Record, notify and log the verdict."""
-        self._noted(record.closed, context, volume.id, backup.id, proof,
-                    left_changed)
-        if proof is None:
-            return
-        self._noted(_notify, context, backup, proof)
-        details = {'backup': backup.id, 'volume': volume.id,
-                   'level': proof.level.value, 'ms': proof.window_ms,
-                   'reason': proof.reason}
-        if proof.reason:
-            LOG.warning('Backup %(backup)s of volume %(volume)s is %(level)s: '
-                        '%(reason)s', details)
-        else:
-            LOG.info('Backup %(backup)s of volume %(volume)s is %(level)s; '
-                     'the window was open for %(ms)d ms.', details)
-
     @staticmethod
-    def _noted(write: Callable[..., None], context: Any, *args: Any) -> bool:
-        """Write to the record; a backup does not fail by it."""
-        try:
-            _stubbornly(write, context, *args)
-            return True
-        except Exception:
-            # Whatever the database raised: the backup goes on.
-            LOG.exception('What is known of a window could not be written.')
-            return False
-
-
-# The first use of a connection tells that the database was restarted.
-_stubbornly = tenacity.Retrying(
-    retry=tenacity.retry_if_exception_type(db_exception.DBConnectionError),
-    stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_fixed(1),
-    reraise=True, sleep=time.sleep)
-
-
-def _notify(context: Any, backup: Any, proof: evidence.Evidence) -> None:
-    """Send ``backup.consistency``, which unlike metadata no tenant edits."""
-    volume_utils.notify_about_backup_usage(
-        context, backup, 'consistency', host=backup.host,
-        extra_usage_info={'consistency': proof.as_metadata()})
+    def _finish(context: Any, backup: Any, window: windows.Window,
+                entry: record.Entry) -> None:
+        proof = window.close()
+        verdicts.conclude(context, backup,
+                          None if window.exempt else proof,
+                          entry if window.left_changed else None)

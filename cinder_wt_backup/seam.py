@@ -108,67 +108,76 @@ def install(own: str, wrapped: str, backups: all_backups.Backups) -> None:
     :param own: our driver's path, as in cinder.conf
     :param wrapped: the wrapped driver's path, as it is recorded
     """
+    steps = _Steps(own, wrapped, backups)
     manager = cinder_manager.BackupManager
-
-    def around(name: str, step: Callable[..., Any]) -> None:
+    for name in ('init_host', '_is_our_backup', '_start_backup',
+                 'continue_backup', 'run_periodic_tasks'):
         original = getattr(manager, name)
-        setattr(manager, name,
-                functools.wraps(original)(_bound(step, original)))
+        setattr(manager, name, functools.wraps(original)(
+            _bound(getattr(steps, name), original)))
 
-    def init_host(original: Callable[..., Any], self: Any,
+
+class _Steps:
+    """What each method of BackupManager does besides, and when.
+
+    Each is called with the original, the manager and the arguments.
+    """
+
+    def __init__(self, own: str, wrapped: str,
+                 backups: all_backups.Backups) -> None:
+        self._own, self._wrapped, self._backups = own, wrapped, backups
+
+    def init_host(self, original: Callable[..., Any], manager: Any,
                   **kwargs: Any) -> Any:
         # Here and not in __init__, which is running when we are imported.
-        _identify(self)
+        self._identify(manager)
         # Before Cinder's own clean-up, which deletes what we would look for.
-        backups.recover(cinder_context.get_admin_context(), self.host)
-        return original(self, **kwargs)
+        self._backups.recover(cinder_context.get_admin_context(),
+                              manager.host)
+        return original(manager, **kwargs)
 
-    def run_periodic_tasks(original: Callable[..., Any], self: Any,
+    def run_periodic_tasks(self, original: Callable[..., Any], manager: Any,
                            context: Any, raise_on_error: bool = False
                            ) -> Any:
         # Every periodic_interval: what other processes and hosts left.
         try:
-            return original(self, context, raise_on_error=raise_on_error)
+            return original(manager, context, raise_on_error=raise_on_error)
         finally:
-            backups.recover(context, self.host)
+            self._backups.recover(context, manager.host)
 
-    def _identify(self: Any) -> None:
-        # Its service is our class already: __init__ imported it.
-        if self.driver_name == own:
-            self.driver_name = wrapped
-
-    def _is_our_backup(original: Callable[..., Any], self: Any,
+    def _is_our_backup(self, original: Callable[..., Any], manager: Any,
                        backup: Any) -> bool:
         service = backup if isinstance(backup, str) else backup.service
-        if service and (service == own or wrapped.startswith(service)):
+        if service and (service == self._own
+                        or self._wrapped.startswith(service)):
             return True
-        return bool(original(self, backup))
+        return bool(original(manager, backup))
 
-    def _start_backup(original: Callable[..., Any], self: Any, context: Any,
-                      backup: Any, volume: Any) -> Any:
-        _identify(self)
-        if backup.service == own:
-            backup.service = wrapped
+    def _start_backup(self, original: Callable[..., Any], manager: Any,
+                      context: Any, backup: Any, volume: Any) -> Any:
+        self._identify(manager)
+        if backup.service == self._own:
+            backup.service = self._wrapped
             backup.save()
-        backups.check(volume, backup)
-        if backups.happens_in_driver(backup.service, volume):
-            return original(self, context, backup, volume)
-        return original(_CastInWindow(self, backups), context, backup,
-                        volume)
+        self._backups.check(volume, backup)
+        if not self._backups.happens_in_driver(backup.service, volume):
+            manager = _CastInWindow(manager, self._backups)
+        return original(manager, context, backup, volume)
 
-    def continue_backup(original: Callable[..., Any], self: Any, context: Any,
-                        backup: Any, backup_device: Any) -> Any:
+    def continue_backup(self, original: Callable[..., Any], manager: Any,
+                        context: Any, backup: Any, backup_device: Any) -> Any:
         # Outside limit_operations: the guest does not wait for a worker.
         try:
-            backups.point_in_time_passed(context, backup)
+            self._backups.point_in_time_passed(context, backup)
         except Exception:
             LOG.exception('Backup %s goes on, its window is left to its '
                           'deadline.', backup.id)
-        return original(self, context, backup, backup_device)
+        return original(manager, context, backup, backup_device)
 
-    for step in (init_host, _is_our_backup, _start_backup, continue_backup,
-                 run_periodic_tasks):
-        around(step.__name__, step)
+    def _identify(self, manager: Any) -> None:
+        # Its service is our class already: __init__ imported it.
+        if manager.driver_name == self._own:
+            manager.driver_name = self._wrapped
 
 
 class _CastInWindow:
@@ -228,6 +237,6 @@ def _named(owner: type, name: str, parameters: tuple[str, ...]) -> str:
 
 def _bound(step: Callable[..., Any],
            original: Callable[..., Any]) -> Callable[..., Any]:
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return step(original, self, *args, **kwargs)
+    def method(manager: Any, *args: Any, **kwargs: Any) -> Any:
+        return step(original, manager, *args, **kwargs)
     return method

@@ -107,7 +107,7 @@ class WindowTest(BackupsTestCase):
 
     def test_a_database_that_comes_back_has_the_verdict(self) -> None:
         self.useFixture(fixtures.MonkeyPatch(
-            'cinder_wt_backup.backups._stubbornly.wait',
+            'cinder_wt_backup.verdicts._stubbornly.wait',
             tenacity.wait_none()))
         volume, backup = self.requested()
         update, gone = objects.Volume.admin_metadata_update, [1, 1, 1]
