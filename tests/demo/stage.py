@@ -64,6 +64,12 @@ class Stage(contextlib.ExitStack):
         guest.wait(_SECONDS)
         return guest
 
+    def part(self) -> 'Stage':
+        """A stage with the same server, for what is removed earlier."""
+        part = Stage(self.cloud, self._keep)
+        part._server = self._server
+        return part
+
     def stop_server(self) -> None:
         """Have Nova shut the server down."""
         self._set_power(self.cloud.compute.stop_server, 'SHUTOFF')

@@ -28,6 +28,7 @@ from tests.cloud import layout
 from tests.cloud import process
 from tests.demo import disk
 from tests.demo import stage
+from tests import guests
 from tests.system import base
 from tests.workload import host
 
@@ -50,6 +51,7 @@ class Link:
 class Bench:
     """What operations are tried on.
 
+    :param made: has a server
     :param kind: the volume's type, and so its back end
     :param threads: native threads instead of eventlet
     :param workers: cinder-backup's processes
@@ -62,7 +64,7 @@ class Bench:
         self.stage, self.driver = made, driver
         self._threads, self._workers = threads, workers
         self.storage = made.cloud.block_storage
-        self.guest = made.boot(base.MEMORY_MIB)
+        self.guest = guests.Guest(made.domain())
         self.volume = made.volume(1, kind)
         device = made.attach(self.volume)
         disk.make_filesystem(self.guest, device, 'ext4')
