@@ -33,14 +33,16 @@ from tests.releases import environment
 INTRODUCTION = '''\
 # Each stock driver with the plugin
 
-Written by `make drivers DRIVERS="--report FILE"`: each row is a server of a
-real cloud whose mounted volume is written to, and what a backup claims was
+Written by `make drivers DRIVERS="--report FILE"`: each row is a mounted volume
+of a server in a real cloud that is written to, and what a backup claims was
 looked for in each volume that was restored. posix, nfs and glusterfs store in
 a folder (a bind mount stands in for the share: this kernel mounts neither),
 ceph in RADOS, swift and s3 in Ceph's object store, gcs in an emulator.
 Volumes of type `nfs` are those of Cinder's NFS driver, in a folder as well;
 `snapshots` is the same with `backup_use_temp_snapshot`, through a driver of
-ours that lets a snapshot be read. Cinder before 2025.2 knows only eventlet.
+the test cloud's that lets a snapshot be read. The oldest release knows only
+eventlet. `no keys` is as it has to be: stock Cinder made it, or it is of a
+snapshot. The ceph driver never could delete a backup by force.
 '''
 # The newest that we know, which the test cloud has, and the oldest.
 RELEASES = {environment.RELEASES[-1].name: '', environment.RELEASES[0].name:

@@ -89,12 +89,16 @@ def main() -> int:
         made.boot(base.MEMORY_MIB)
         for setting in settings():
             if re.search(options.only, ' '.join(setting.cells)):
-                print(json.dumps((*setting.cells, *_row(made, setting))),
+                print(json.dumps((*setting.cells, *row(made, setting))),
                       file=out, flush=True)
     return 0
 
 
-def _row(server: stage.Stage, setting: Setting) -> list[str]:
+def row(server: stage.Stage, setting: Setting) -> list[str]:
+    """Return what each operation came to.
+
+    :param server: has one, whose volume is backed up
+    """
     cells: list[str] = []
     with server.part() as made:
         bench = benches.Bench(made, setting.driver, setting.kind,
