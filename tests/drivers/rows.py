@@ -35,6 +35,8 @@ from tests import guests
 from tests.system import base
 
 FAILED = 'FAILED'
+# Cinder permits no more workers than there are processors.
+SEVERAL = 2
 _WRONG = (console.CloudError, guests.GuestError,
           openstack.exceptions.SDKException)
 
@@ -67,9 +69,9 @@ def settings() -> Iterator[Setting]:
     if layout.RELEASE:
         return
     for driver in base.DRIVERS:
-        yield Setting(driver, ceph, True, 3)
+        yield Setting(driver, ceph, True, SEVERAL)
     for driver in ('posix', 'ceph'):
-        yield Setting(driver, ceph, False, 3)
+        yield Setting(driver, ceph, False, SEVERAL)
         yield Setting(driver, ceph, True)
         yield Setting(driver, files)
     yield Setting('posix', files, True)

@@ -26,6 +26,6 @@ class DriversTest(base.TestCase):
     def test_s3_with_native_threads(self) -> None:
         self.stage.boot(base.MEMORY_MIB)
         cells = rows.row(self.stage, rows.Setting(
-            's3', resources.VOLUME_TYPE, threads=True, workers=3))
+            's3', resources.VOLUME_TYPE, threads=True, workers=rows.SEVERAL))
         self.assertEqual([], [cell for cell in cells
                               if cell.startswith(rows.FAILED)])
