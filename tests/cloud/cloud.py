@@ -69,6 +69,7 @@ class Status:
 def up(names: Iterable[str] | None = None) -> None:
     """Bring up the cloud, or the named services and what they need."""
     install.plugin()
+    _keep_release()
     if layout.RELEASE:
         environment.make(environment.named(layout.RELEASE))
     nodes = services.table()
@@ -141,6 +142,18 @@ def remove_backup(host: str) -> None:
     database.forget_service('cinder', 'cinder-backup', host)
     # A scheduler never forgets a host that once could make backups.
     _restart('cinder-scheduler')
+
+
+def _keep_release() -> None:
+    """Refuse to run another release's Cinder on tables that are there."""
+    note, has_tables = layout.CLOUD / 'release', layout.DONE / 'cinder-data'
+    was = note.read_text() if note.exists() else ''
+    if has_tables.exists() and was != layout.RELEASE:
+        raise console.CloudError(
+            f'this cloud\'s CINDER_RELEASE is {was!r}, not '
+            f'{layout.RELEASE!r}: set it, or remove the cloud first '
+            '(python3 -m tests.cloud destroy)')
+    note.write_text(layout.RELEASE)
 
 
 def _restart(name: str) -> None:

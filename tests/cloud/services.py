@@ -178,22 +178,9 @@ def _computes() -> list[graph.Node]:
 
 
 def _prepare() -> None:
-    _keep_release()
     configs.write()
     backup.ensure_options(layout.HOST)
     outside.change()
-
-
-def _keep_release() -> None:
-    """Refuse to run another release's Cinder on tables that are there."""
-    note, has_tables = layout.CLOUD / 'release', layout.DONE / 'cinder-data'
-    was = note.read_text() if note.exists() else ''
-    if has_tables.exists() and was != layout.RELEASE:
-        raise console.CloudError(
-            f'this cloud\'s CINDER_RELEASE is {was!r}, not '
-            f'{layout.RELEASE!r}: set it, or remove the cloud first '
-            '(python3 -m tests.cloud destroy)')
-    note.write_text(layout.RELEASE)
 
 
 def _ceph(kind: str, ident: str) -> process.Daemon:
