@@ -26,6 +26,7 @@ from tests.cloud import console
 from tests.cloud import database
 from tests.cloud import layout
 from tests.cloud import process
+from tests.cloud import resources
 from tests.demo import disk
 from tests.demo import stage
 from tests import guests
@@ -62,6 +63,8 @@ class Bench:
     def __init__(self, made: stage.Stage, driver: str, kind: str,
                  threads: bool, workers: int) -> None:
         self.stage, self.driver = made, driver
+        # The ceph driver has no increments of what is no RBD image.
+        self.chains = driver != 'ceph' or kind == resources.VOLUME_TYPE
         self._threads, self._workers = threads, workers
         self.storage = made.cloud.block_storage
         self.guest = guests.Guest(made.domain())

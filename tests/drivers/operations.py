@@ -37,7 +37,7 @@ def full_of_stock(bench: Bench) -> str:
 def incremental(bench: Bench) -> str:
     """Continued with the plugin."""
     bench.configure(plugin=True)
-    return _chained(bench, bench.back_up(is_incremental=True),
+    return _chained(bench, bench.back_up(is_incremental=bench.chains),
                     'write-through')
 
 
@@ -51,7 +51,7 @@ def services_and_upgrade_check(bench: Bench) -> str:
 
 def incremental_again(bench: Bench) -> str:
     """And once more."""
-    return _chained(bench, bench.back_up(is_incremental=True),
+    return _chained(bench, bench.back_up(is_incremental=bench.chains),
                     'write-through')
 
 
@@ -84,7 +84,7 @@ def of_a_snapshot(bench: Bench) -> str:
 def continued_by_stock(bench: Bench) -> str:
     """An incremental one of stock Cinder upon one with the plugin."""
     bench.configure(plugin=False)
-    link = bench.back_up(is_incremental=True)
+    link = bench.back_up(is_incremental=bench.chains)
     bench.verify(link)
     bench.delete(link)
     return _level(link, '')
@@ -103,7 +103,7 @@ def import_back(bench: Bench) -> str:
     bench.configure(plugin=True)
     bench.import_again(bench.links[-1])
     bench.verify(bench.links[-1])
-    return _chained(bench, bench.back_up(is_incremental=True),
+    return _chained(bench, bench.back_up(is_incremental=bench.chains),
                     'write-through')
 
 
@@ -147,7 +147,7 @@ ALL = (full_of_stock, incremental, services_and_upgrade_check,
 def _chained(bench: Bench, link: benches.Link, level: str) -> str:
     said = _level(link, level)
     bench.links.append(link)
-    return said
+    return said if bench.chains or not level else f'full: {said}'
 
 
 def _level(link: benches.Link, wanted: str) -> str:
