@@ -32,9 +32,14 @@ def keep_dirty_pages(guest: guests.Guest) -> None:
         guest.put(f'/proc/sys/vm/{name}', value.encode())
 
 
+def await_device(guest: guests.Guest, device: str) -> None:
+    """Wait until a guest has noticed what was just attached to it."""
+    guest.run('udevadm', 'wait', '--settle', '--timeout=30', device)
+
+
 def make_filesystem(guest: guests.Guest, device: str, kind: str) -> None:
     """Make an empty filesystem on a device that was just attached."""
-    guest.run('udevadm', 'settle')
+    await_device(guest, device)
     guest.run(*_MAKE[kind], device)
 
 
@@ -42,7 +47,7 @@ def make_filesystem(guest: guests.Guest, device: str, kind: str) -> None:
 def mounted(guest: guests.Guest, device: str, where: str = MOUNT,
             ) -> collections.abc.Iterator[None]:
     """Mount as ever, which replays the journal; unmount at the end."""
-    guest.run('udevadm', 'settle')
+    await_device(guest, device)
     guest.run('mkdir', '-p', where)
     guest.run('mount', device, where)
     try:

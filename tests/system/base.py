@@ -116,8 +116,8 @@ class TestCase(base.BaseTestCase):
         self.stage.await_volume(volume, 'available')
         device = self.stage.attach(volume)
         point = '/mnt/restored'
-        self.guest.run('sh', '-c', f'udevadm settle; mkdir -p {point}; '
-                       f'mount {device} {point}')
+        disk.await_device(self.guest, device)
+        self.guest.run('sh', '-c', f'mkdir -p {point}; mount {device} {point}')
         try:
             records, rows = host.check(self.guest, point,
                                        load.promise(status))
