@@ -33,55 +33,63 @@ from cinder_wt_backup import native
 def with_window(driver: type, backups: all_backups.Backups) -> type:
     """Return the ceph driver's class with a window around its snapshot.
 
-    :param driver: Cinder's CephBackupDriver. ``_backup_rbd`` calls
-        ``_get_new_snap_name``, then ``create_snap``, then
-        ``_rbd_diff_transfer`` with that name as ``src_snap``.
+    :param driver: Cinder's CephBackupDriver
+    """
+    return type(driver.__name__, (_InWindow, driver),
+                {'wt_backups': backups})
+
+
+# What stands after it among the classes of what with_window returns.
+_Driver: Any = object
+
+
+class _InWindow(_Driver):  # type: ignore[misc]
+    """The ceph driver with a window around its snapshot.
+
+    ``_backup_rbd`` calls ``_get_new_snap_name``, then ``create_snap``, then
+    ``_rbd_diff_transfer`` with that name as ``src_snap``.
     """
 
-    class CephInWindow(driver):  # type: ignore[misc]
+    wt_backups: all_backups.Backups
+    # What the backup that was made can claim.
+    wt_proof: evidence.Evidence | None = None
 
-        # What the backup that was made can claim.
-        wt_proof: evidence.Evidence | None = None
+    def _backup_rbd(self, backup: Any, volume_file: Any,
+                    *args: Any, **kwargs: Any) -> Any:
+        self._wt_backup, self._wt_file = backup, volume_file
+        with contextlib.ExitStack() as self._wt_window:
+            return super()._backup_rbd(backup, volume_file, *args,
+                                       **kwargs)
 
-        def _backup_rbd(self, backup: Any, volume_file: Any,
-                        *args: Any, **kwargs: Any) -> Any:
-            self._wt_backup, self._wt_file = backup, volume_file
-            with contextlib.ExitStack() as self._wt_window:
-                return super()._backup_rbd(backup, volume_file, *args,
-                                           **kwargs)
+    def _get_new_snap_name(self, backup_id: str) -> str:
+        name: str = super()._get_new_snap_name(backup_id)
+        volume = objects.Volume.get_by_id(self.context,
+                                          self._wt_backup.volume_id)
+        window = self._wt_window.enter_context(self.wt_backups.window(
+            self.context, self._wt_backup, volume))
+        self._wt_covered: Callable[[], None] | None = (
+            window.covered if window else None)
+        self._wt_snapshot: str | None = name
+        return name
 
-        def _get_new_snap_name(self, backup_id: str) -> str:
-            name: str = super()._get_new_snap_name(backup_id)
-            volume = objects.Volume.get_by_id(self.context,
-                                              self._wt_backup.volume_id)
-            window = self._wt_window.enter_context(backups.window(
-                self.context, self._wt_backup, volume))
-            self._wt_covered: Callable[[], None] | None = (
-                window.covered if window else None)
-            self._wt_snapshot: str | None = name
-            return name
+    def _rbd_diff_transfer(self, *args: Any, **kwargs: Any) -> Any:
+        # A restore transfers too, without a snapshot of ours.
+        if getattr(self, '_wt_snapshot', None):
+            self._wt_end(kwargs['src_snap'])
+        return super()._rbd_diff_transfer(*args, **kwargs)
 
-        def _rbd_diff_transfer(self, *args: Any, **kwargs: Any) -> Any:
-            # A restore transfers too, without a snapshot of ours.
-            if getattr(self, '_wt_snapshot', None):
-                self._wt_end(kwargs['src_snap'])
-            return super()._rbd_diff_transfer(*args, **kwargs)
-
-        def _wt_end(self, snapshot: str) -> None:
-            if self._wt_covered and snapshot == self._wt_snapshot:
-                self._wt_covered()
-            self._wt_snapshot = None
-            self._wt_window.close()
-            try:
-                self.wt_proof = backups.proof(
-                    self.context, self._wt_backup,
-                    _Snapshot(self._wt_file, snapshot))
-            except exceptions.PolicyError as error:
-                # What the ceph driver cleans up after.
-                raise exception.BackupRBDOperationFailed(str(error)) from error
-
-    CephInWindow.__name__ = driver.__name__
-    return CephInWindow
+    def _wt_end(self, snapshot: str) -> None:
+        if self._wt_covered and snapshot == self._wt_snapshot:
+            self._wt_covered()
+        self._wt_snapshot = None
+        self._wt_window.close()
+        try:
+            self.wt_proof = self.wt_backups.proof(
+                self.context, self._wt_backup,
+                _Snapshot(self._wt_file, snapshot))
+        except exceptions.PolicyError as error:
+            # What the ceph driver cleans up after.
+            raise exception.BackupRBDOperationFailed(str(error)) from error
 
 
 class _Snapshot:
