@@ -17,7 +17,6 @@ from typing import Any
 from cinder import objects
 import fixtures
 from oslo_db import exception as db_exception
-import tenacity
 
 from cinder_wt_backup import backups
 from cinder_wt_backup import evidence
@@ -55,15 +54,6 @@ class BackupsTestCase(base.CinderTestCase):
 
 
 class WindowTest(BackupsTestCase):
-
-    def test_the_verdict_is_notified(self) -> None:
-        volume, backup = self.requested()
-        self.make(volume, backup)
-        self.assertEqual([('backup.consistency', backup.id, 'write-through')],
-                         [(message['event_type'],
-                           message['payload']['backup_id'],
-                           message['payload']['consistency']['wt:level'])
-                          for message in self.notifier.notifications])
 
     def test_it_is_on_record_before_the_guest_is_changed(self) -> None:
         volume, backup = self.requested()
@@ -105,23 +95,6 @@ class WindowTest(BackupsTestCase):
         self.assertEqual(Level.CRASH, proof.level)
         self.assertIn('unexpected error', proof.reason)
 
-    def test_a_database_that_comes_back_has_the_verdict(self) -> None:
-        self.useFixture(fixtures.MonkeyPatch(
-            'cinder_wt_backup.verdicts._stubbornly.wait',
-            tenacity.wait_none()))
-        volume, backup = self.requested()
-        update, gone = objects.Volume.admin_metadata_update, [1, 1, 1]
-
-        def fail_first(*args: Any) -> None:
-            if gone:
-                gone.pop()
-                raise db_exception.DBConnectionError()
-            update(*args)
-        with fixtures.MonkeyPatch(
-                'cinder.objects.Volume.admin_metadata_update', fail_first):
-            proof = self.make(volume, backup)
-        self.assertEqual(Level.WRITE_THROUGH, proof.level)
-
     def test_a_freeze_is_on_record_before_it(self) -> None:
         process = self.another(barrier='freeze')
         volume, backup = self.requested()
@@ -157,28 +130,6 @@ class WindowTest(BackupsTestCase):
         self.assertRaises(KeyError, body)
         self.assertIsNone(self.guardian.holder)
         self.assertIsNone(record.window_of(self.context, volume.id))
-
-    def test_the_last_backups_verdict_is_not_this_ones(self) -> None:
-        volume, backup = self.requested()
-        self.make(volume, backup)
-        second = self.backup(volume, service='posix')
-        self.assertEqual(Level.CRASH,
-                         self.process.proof(self.context, second).level)
-
-    def test_every_verdict_is_logged(self) -> None:
-        log = self.useFixture(fixtures.FakeLogger())
-        volume, backup = self.requested()
-        self.make(volume, backup)
-        self.assertIn(f'Backup {backup.id} of volume {volume.id} is '
-                      f'write-through', log.output)
-
-    def test_one_warning_says_what_is_missing_and_what_to_do(self) -> None:
-        volume, backup = self.requested()
-        self.domain.channel = ''
-        log = self.useFixture(fixtures.FakeLogger(level=30))
-        self.make(volume, backup)
-        self.assertEqual(1, log.output.count('\n'))
-        self.assertIn('hw_qemu_guest_agent=yes', log.output)
 
 
 class SlotTest(BackupsTestCase):
