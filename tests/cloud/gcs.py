@@ -32,13 +32,13 @@ class GoogleBackupDriver(gcs.GoogleBackupDriver):
     """Cinder's own, with these two set before it connects."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        gcs.discovery = Here
+        gcs.discovery = LocalDiscovery
         gcs.service_account.Credentials.from_service_account_file = (
             lambda _file: credentials.AnonymousCredentials())
         super().__init__(*args, **kwargs)
 
 
-class Here:
+class LocalDiscovery:
     """What the driver uses of Google's ``discovery``: the store is here."""
 
     @staticmethod

@@ -106,6 +106,7 @@ class Bench:
              '--config-file', layout.CINDER_CONF,
              '--config-file', configs.backup_overlay(layout.HOST),
              'upgrade', 'check'), capture_output=True, text=True,
+            timeout=SECONDS,
             env=process.ENVIRONMENT | {'PYTHONPATH': str(layout.ROOT)})
         return f'{seen}\n{check.stdout}ended with {check.returncode}'
 

@@ -37,6 +37,9 @@ from tests.system import base
 FAILED = 'FAILED'
 # Cinder permits no more workers than there are processors.
 SEVERAL = 2
+# Release and driver: why there is no row, whether with the plugin or not.
+DEFECTS = {('2024.1', 'gcs'): "this Cinder's driver stores nothing: it encodes "
+                              'bytes (GoogleObjectWriter.close)'}
 _WRONG = (console.CloudError, guests.GuestError,
           openstack.exceptions.SDKException)
 
@@ -101,11 +104,17 @@ def row(server: stage.Stage, setting: Setting) -> list[str]:
 
     :param server: has one, whose volume is backed up
     """
+    defect = DEFECTS.get((layout.RELEASE, setting.driver))
+    if defect:
+        return [f'n/a: {defect}', *[''] * (len(operations.ALL) - 1)]
     cells: list[str] = []
     with server.part() as made:
         bench = benches.Bench(made, setting.driver, setting.kind,
                               setting.threads, setting.workers)
         for operation in operations.ALL:
+            if cells and not bench.links:
+                # Without a first backup there is nothing to go on with.
+                return [*cells, *[''] * (len(operations.ALL) - len(cells))]
             try:
                 cells.append(operation(bench))
             except _WRONG as error:
