@@ -15,7 +15,7 @@
 
 Usage: old_agent.py SECONDS [COMMAND ...]. For so long it sits between the port
 and a qemu-ga that listens on a socket. The commands that are named are not
-there, and disks have no serial and no device (QEMU has them since 3.0).
+there, and disks have no serial and no device (qga/qapi-schema.json: since 3.1).
 """
 
 import json
@@ -29,7 +29,7 @@ from typing import Any
 
 PORT = '/dev/virtio-ports/org.qemu.guest_agent.0'
 SOCKET = '/run/old_agent.sock'
-NEWER = 'serial', 'dev', 'dependents'
+NEWER = 'serial', 'dev'
 
 
 def connected() -> socket.socket:

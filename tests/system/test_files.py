@@ -18,6 +18,7 @@ this kernel has no NFS (tests/cloud/templates/mount-share).
 """
 
 from tests.cloud import cloud
+from tests.cloud import console
 from tests.cloud import resources
 from tests.demo import disk
 from tests.system import base
@@ -58,4 +59,6 @@ class FilesTest(base.TestCase):
             self.assertEqual('write-through', metadata['wt:level'], metadata)
             self.assertEqual(before, disk.settings(self.guest))
         self.assert_nothing_lost(backup, load, status)
-        self.assertEqual([], list(self.storage.snapshots()))
+        console.wait_for(
+            'the end of the temporary snapshots', lambda: not list(
+                self.storage.snapshots(volume_id=self.volume)), 60)
