@@ -38,8 +38,9 @@ FAILED = 'FAILED'
 # Cinder permits no more workers than there are processors.
 SEVERAL = 2
 # Release and driver: why there is no row, whether with the plugin or not.
-DEFECTS = {('2024.1', 'gcs'): "this Cinder's driver stores nothing: it encodes "
-                              'bytes (GoogleObjectWriter.close)'}
+DEFECTS = {
+    ('2024.1', 'gcs'): "this Cinder's driver stores nothing: it encodes bytes "
+                       '(GoogleObjectWriter.close)'}
 _WRONG = (console.CloudError, guests.GuestError,
           openstack.exceptions.SDKException)
 

@@ -15,7 +15,8 @@
 
 Usage: old_agent.py SECONDS [COMMAND ...]. For so long it sits between the port
 and a qemu-ga that listens on a socket. The commands that are named are not
-there, and disks have no serial and no device (qga/qapi-schema.json: since 3.1).
+there, and disks have no serial and no device: QEMU's qga/qapi-schema.json has
+them since 3.1.
 """
 
 import json
