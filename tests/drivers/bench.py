@@ -87,13 +87,19 @@ class Bench:
         cloud.restart_backup(options)
 
     def back_up(self, **how: object) -> Link:
-        """Make a backup of the volume in use."""
+        """Make a backup of the volume in use.
+
+        :raises CloudError: it was to be incremental, and is not
+        """
         promised = self._load.status()
         backup = self.storage.create_backup(volume_id=self.volume, force=True,
                                             **how)
         self.stage.remove_later('backup', backup.id)
         metadata = self.stage.await_backup(backup.id)
         self.await_idle()
+        if (how.get('is_incremental')
+                and not self.storage.get_backup(backup.id).is_incremental):
+            raise console.CloudError(f'backup {backup.id} is a full one')
         return Link(backup.id, promised, metadata or {})
 
     def look(self) -> str:
