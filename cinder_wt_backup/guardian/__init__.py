@@ -12,18 +12,18 @@
 
 """The guardian: the small program that changes a guest and puts it back.
 
-``guardian.sh`` beside this module runs in the guest; this is its host side.
-It travels as guest-exec's input, its arguments as an argument list: no text
-of a guest or tenant ever becomes part of a program.
+What is in ``in_guest`` runs in the guest; this is its host side. It travels as
+guest-exec's input, its arguments as an argument list: no text of a guest or
+tenant ever becomes part of a program.
 """
 
 import dataclasses
 import enum
-import importlib.resources
 import re
 
 from cinder_wt_backup import agent
 from cinder_wt_backup import exceptions
+from cinder_wt_backup.guardian import program
 
 # Keeps the program under /run, where no filesystem of a volume is, and runs
 # it. "$2" is the token: what one window leaves is found by it. Who changed is
@@ -42,8 +42,7 @@ LINE = re.compile(
     r'(?P<state>rw|ro|sync|nobarrier) (?P<point>/[^ ]{0,4096})',
     re.ASCII)       # for \d; a mount point may be of any characters
 # As it was when this process began, whatever is installed meanwhile.
-PROGRAM = importlib.resources.files(__name__).joinpath(
-    'guardian.sh').read_bytes()
+PROGRAM = program.assembled()
 ESCAPE = re.compile(r'\\([0-3][0-7]{2})')
 
 
