@@ -124,7 +124,7 @@ class GuestWindow:
             proof = evidence.Evidence(evidence.Level.FLUSHED, str(error))
         except Exception as error:
             if not _is_shut_off(error):
-                return self._not_put_back(error)
+                return self._not_put_back(self._method, error)
             # What was changed there is gone, what was flushed is not.
             proof = evidence.Evidence(
                 evidence.Level.FLUSHED, f'instance {self.target.instance} was '
@@ -152,13 +152,14 @@ class GuestWindow:
             guests.reach(self.target, self._options.agent_timeout)))
         return method.release()
 
-    def _not_put_back(self, error: Exception) -> evidence.Evidence:
+    def _not_put_back(self, method: base.Method,
+                      error: Exception) -> evidence.Evidence:
         if self.engaged:
             LOG.error(
-                'Instance %(instance)s could not be put back: %(error)s. '
-                'Its lease does so within %(lease)s s.',
+                'Instance %(instance)s could not be put back: %(error)s. It '
+                'is tried again; %(remedy)s.',
                 {'instance': self.target.instance, 'error': error,
-                 'lease': self._options.lease})
+                 'remedy': method.remedy})
         return evidence.Evidence(
             CRASH, f'the release was not confirmed: {error}')
 

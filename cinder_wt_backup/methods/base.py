@@ -14,6 +14,7 @@
 
 import abc
 from typing import Any
+from typing import ClassVar
 
 from cinder_wt_backup import evidence
 from cinder_wt_backup import guest as guests
@@ -28,7 +29,10 @@ class Method(abc.ABC):
     :param guest: the guest
     :param token: the window's name, unique, hexadecimal
     :param options: the ``[write_through]`` section
+    :cvar remedy: what puts back a guest that could not be released
     """
+
+    remedy: ClassVar[str]
 
     def __init__(self, guest: guests.Guest, token: str, options: Any) -> None:
         self.guest = guest

@@ -140,6 +140,8 @@ class Freeze(base.Method):
     a restarted cinder-backup or another host works off.
     """
 
+    remedy = 'it may still be frozen: run virsh domfsthaw on its host'
+
     def __init__(self, guest: guests.Guest, token: str, options: Any) -> None:
         super().__init__(guest, token, options)
         self._frozen = Frozen(guest, options.freeze_timeout)

@@ -231,6 +231,17 @@ class ReleaseTest(base.WindowTestCase):
         window.close()
         self.assertTrue(window.left_changed)
 
+    def test_what_is_to_be_done_about_a_frozen_one_is_said(self) -> None:
+        def gone() -> None:
+            raise fake.Silent
+        window = self.window(methods=['freeze'], agent_timeout=1)
+        window.open()
+        self.domain.agent.answers = {fake.THAW: gone}
+        window.close()
+        self.assertTrue(window.left_changed)
+        self.assertIn('virsh domfsthaw', self.log.output)
+        self.assertNotIn('lease', self.log.output)
+
     def test_a_guest_that_was_not_touched_is_not(self) -> None:
         silent(self.domain)
         window = self.window()

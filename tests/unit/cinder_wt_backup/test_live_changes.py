@@ -72,7 +72,7 @@ class LiveChangesTest(base.WindowTestCase):
         self.assertEqual(Level.CRASH, proof.level)
         self.assertIn('does not run', proof.reason)
         self.assertTrue(opened.left_changed)
-        self.assertIn('Its lease does so', self.log.output)
+        self.assertIn('when its lease ends', self.log.output)
 
     def test_one_that_was_shut_off_forgot_everything(self) -> None:
         opened = self.opened()
