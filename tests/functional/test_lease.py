@@ -28,6 +28,11 @@ Level = evidence.Level
 TIMEOUT = 10
 # Putting back takes a slow guest some seconds after the lease has ended.
 PATIENCE = 30
+# It knows neither --no-block (systemd 220) nor --collect (236).
+OLD_SYSTEMD = b'''#!/bin/sh
+case " $* " in *" --collect "*|*" --no-block "*) exit 1 ;; esac
+exec /usr/bin/hidden "$@"
+'''
 
 
 class Lease(base.TestCase):
@@ -101,6 +106,20 @@ class Lease(base.TestCase):
         opened = self.open(lease=5)
         self.assert_put_back_in(5 + PATIENCE)
         opened.close()      # for its lock
+
+    def test_with_an_older_systemd(self) -> None:
+        self.machine.shell('mv /usr/bin/systemd-run /usr/bin/hidden')
+        self.addCleanup(self.machine.shell,
+                        'mv /usr/bin/hidden /usr/bin/systemd-run')
+        self.machine.guest.put('/usr/bin/systemd-run', OLD_SYSTEMD)
+        self.machine.shell('chmod +x /usr/bin/systemd-run')
+        mine = self.guardian('aa')
+        mine.start(self.disk.volume, None, 60, 5)
+        # And so not in the agent's, which systemd ends as a whole.
+        self.assertIn('/cinder-wt-backup.aa.service', self.machine.shell(
+            'cat /proc/$(cat /run/cinder-wt-backup/keeper)/cgroup'))
+        self.assertIn('same', mine.release().words)
+        self.assert_put_back_in(PATIENCE)
 
     def test_another_host_waits_and_takes_nothing_over(self) -> None:
         mine, other = self.guardian('aa'), self.guardian('bb')

@@ -53,8 +53,9 @@ keeper_runs() {
 start_keeper() {                    # LEASE FREEZE
     set -- /bin/sh "$DIR/guardian.start" keep "$token" "$@"
     if [ -d /run/systemd/system ]; then
-        systemd-run --quiet --collect --no-block \
-            --unit="${DIR##*/}.service" "$@" && return
+        _unit=--unit=${DIR##*/}.service
+        systemd-run --quiet --collect --no-block "$_unit" "$@" && return
+        systemd-run "$_unit" "$@" >/dev/null && return     # before 236
     fi
     if command -v setsid >/dev/null; then set -- setsid "$@"; fi
     "$@" >/dev/null &
