@@ -201,7 +201,12 @@ class Tools(base.TestCase):
 
     def _window_without(self, *programs: str) -> evidence.Evidence:
         disk = self.volume()
-        self.mount(disk.name, 'mkfs.ext4 -q', 'noatime,commit=99')
+        point = self.mount(disk.name, 'mkfs.ext4 -q', 'noatime,commit=99')
+        # Whose options a mount(8) would take that is not told otherwise.
+        self.machine.shell('touch /etc/fstab; cp /etc/fstab /etc/kept; echo "'
+                           f'/dev/{disk.name} {point} ext4 commit=15,noauto" '
+                           '>>/etc/fstab')
+        self.addCleanup(self.machine.shell, 'mv /etc/kept /etc/fstab')
         for program in programs:
             self.machine.shell(f'mv {program} {program}.hidden')
             self.addCleanup(self.machine.shell,

@@ -13,17 +13,19 @@
 # The sync flag of superblocks.
 
 # mount(8), the last resort: not through a bind mount, or one that is read-only
-# when its filesystem is not, which would turn the whole filesystem read-only,
-# and only where it can be told to take the live options instead of fstab's.
+# when its filesystem is not, which would turn the whole filesystem read-only.
+# An empty fstab, because it would take its options instead of the live ones
+# (--options-source, which says so, is not known before util-linux 2.34).
 flag_mount() {
     _flag=$1
     shift
+    : >"$DIR/fstab"
     while [ $# -ge 2 ]; do
         awk -v id="$1" '$1 == id && $4 == "/" &&
                         substr($6, 1, 2) == substr($NF, 1, 2) { point = $5 }
                         $5 == point { top = $1 }
                         END { exit top != id }' /proc/self/mountinfo &&
-            mount --options-source mtab -o "remount,$_flag" "$2"
+            mount -T "$DIR/fstab" -o "remount,$_flag" "$2"
         shift 2
     done
 }
