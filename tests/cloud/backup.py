@@ -28,6 +28,7 @@ NATIVE_THREADS = 'native_threads'
 # Ceph 16 does not know the checksums that boto3 adds of late.
 _OLD_STORE = {'AWS_REQUEST_CHECKSUM_CALCULATION': 'when_required',
               'AWS_RESPONSE_CHECKSUM_VALIDATION': 'when_required'}
+_SITE = layout.ROOT / 'tests' / 'cloud' / 'site'
 # Enough of the scheduler's log to hold the latest news of every host.
 _RECENT = 1 << 20
 
@@ -46,8 +47,9 @@ def hosts() -> list[str]:
 
 def daemon(host: str) -> process.Daemon:
     """The process; its overlay comes last, and so wins."""
-    # PYTHONPATH: for drivers that are here only for tests.
-    env = process.CINDER | _OLD_STORE | {'PYTHONPATH': str(layout.ROOT)}
+    # For drivers that are here only for tests, and for more workers.
+    paths = f'{layout.ROOT}{os.pathsep}{_SITE}'
+    env = process.CINDER | _OLD_STORE | {'PYTHONPATH': paths}
     if _options(host).has_section(NATIVE_THREADS):
         env['OS_CINDER_DISABLE_EVENTLET_PATCHING'] = 'true'
     return process.Daemon(

@@ -41,7 +41,8 @@ ceph in RADOS, swift and s3 in Ceph's object store, gcs in an emulator.
 Volumes of type `nfs` are those of Cinder's NFS driver, in a folder as well;
 `snapshots` is the same with `backup_use_temp_snapshot`, through a driver of
 the test cloud's that lets a snapshot be read. The oldest release knows only
-eventlet. `no keys` is as it has to be: stock Cinder made it, or it is of a
+eventlet. Cinder permits a worker for each processor: it was told of more than
+there are. `no keys` is as it has to be: stock Cinder made it, or it is of a
 snapshot. The ceph driver never could delete a backup by force.
 '''
 # The newest that we know, which the test cloud has, and the oldest.
