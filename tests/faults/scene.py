@@ -33,6 +33,7 @@ from tests import guests
 from tests.system import base
 from tests.workload import host
 
+RESTORED = '/mnt/restored'
 MEMORY_MIB = 768
 WORKERS = 2
 # Short, so that a run is; lease exceeds what conf.check wants of it.
@@ -109,7 +110,8 @@ class Scene:
         self._folder = str(uuid.uuid4())
         folder = f'{disk.MOUNT}/{self._folder}'
         # What was written before would fill the volume in a long run.
-        self.guest.run('sh', '-c', f'udevadm settle; mkdir -p {disk.MOUNT}; '
+        disk.await_device(self.guest, self.device)
+        self.guest.run('sh', '-c', f'mkdir -p {disk.MOUNT}; '
                        f'mount {self.device} {disk.MOUNT}; '
                        f'rm -rf {disk.MOUNT}/*-*; mkdir {folder}')
         self.load = host.Workload(self.guest, folder)
@@ -196,14 +198,12 @@ class Scene:
             backup, name='restored').volume_id
         self._stage.await_volume(volume, 'available')
         device = self._stage.attach(volume)
-        point = '/mnt/restored'
-        self.guest.run('sh', '-c', f'udevadm settle; mkdir -p {point}; '
-                       f'mount {device} {point}')
         try:
-            lacks = host.missing(self.guest, f'{point}/{self._folder}',
-                                 self.load.promise(promised))
+            with disk.mounted(self.guest, device, RESTORED):
+                lacks = host.missing(self.guest,
+                                     f'{RESTORED}/{self._folder}',
+                                     self.load.promise(promised))
         finally:
-            self.guest.run('umount', point)
             self._stage.detach(volume)
             self.storage.delete_volume(volume)
         if lacks:
