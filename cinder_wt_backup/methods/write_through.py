@@ -148,8 +148,9 @@ class WriteThrough(base.Method):
         for fs in start.filesystems:
             if fs.state == 'rw' and not self._barrier_held:
                 yield FLUSHED, (f'{fs.kind} could not be made synchronous: '
-                                f'it is frozen by somebody else, or the guest '
-                                f'lacks perl or python3, or Linux 5.2')
+                                f'it is frozen by somebody else, the guest '
+                                f'lacks perl or python3, or Linux 5.2, or '
+                                f'its SELinux confines the agent')
         if 'same' not in end.words:
             yield FLUSHED, ('file systems of the volume were mounted or '
                             'unmounted in the guest meanwhile, or it was '
