@@ -32,7 +32,7 @@ class Method(abc.ABC):
     :cvar remedy: what puts back a guest that could not be released
     """
 
-    remedy: ClassVar[str]
+    remedy: ClassVar[str] = 'the guest does it by itself when its lease ends'
 
     def __init__(self, guest: guests.Guest, token: str, options: Any) -> None:
         self.guest = guest

@@ -38,8 +38,6 @@ class WriteThrough(base.Method):
     With ``barrier = freeze`` a bounded freeze on top of it.
     """
 
-    remedy = 'the guest does it by itself when its lease ends'
-
     def __init__(self, guest: guests.Guest, token: str, options: Any) -> None:
         super().__init__(guest, token, options)
         self._start: guardian.Report | None = None
