@@ -120,6 +120,9 @@ class GuestWindow:
             return evidence.Evidence(CRASH, self._problem)
         try:
             proof = self._patiently_released(self._method)
+            if self._method.left_over:
+                self._complain(self._method, self._method.left_over)
+                return proof
         except exceptions.GuardianLapsed as error:
             proof = evidence.Evidence(evidence.Level.FLUSHED, str(error))
         except Exception as error:
@@ -155,13 +158,16 @@ class GuestWindow:
     def _not_put_back(self, method: base.Method,
                       error: Exception) -> evidence.Evidence:
         if self.engaged:
-            LOG.error(
-                'Instance %(instance)s could not be put back: %(error)s. It '
-                'is tried again; %(remedy)s.',
-                {'instance': self.target.instance, 'error': error,
-                 'remedy': method.remedy})
+            self._complain(method, error)
         return evidence.Evidence(
             CRASH, f'the release was not confirmed: {error}')
+
+    def _complain(self, method: base.Method, why: object) -> None:
+        LOG.error(
+            'Instance %(instance)s could not be put back: %(why)s. It is '
+            'tried again; %(remedy)s.',
+            {'instance': self.target.instance, 'why': why,
+             'remedy': method.remedy})
 
 
 def abandon(target: guests.Target, token: str, frozen: bool,

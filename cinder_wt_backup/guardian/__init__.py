@@ -35,7 +35,7 @@ BOOT = ('umask 077; d=/run/cinder-wt-backup.$2 f=$d/guardian.$1; '
 # Longer answers are no guardian's: 4,096 filesystems with 255 characters.
 MAX_LINES = 4200
 LINE = re.compile(
-    r'(?P<word>late|spans|held|swap|raw|same|done)'
+    r'(?P<word>late|frozen|spans|held|swap|raw|same|done)'
     r'|dirty (?P<dirty>\d{1,15})'
     r'|stuck (?P<stuck>\d{1,6}:\d{1,8})'
     r'|fs (?P<number>\d{1,6}:\d{1,8}) (?P<kind>[A-Za-z0-9_.+-]{1,32}) '
@@ -73,11 +73,13 @@ class Report:
     """What the guardian found.
 
     :ivar filesystems: on the volume, each once
-    :ivar words: ``late`` the drain was cut short, ``spans`` something lies
-        on other disks too, ``held`` device-mapper or md is on it, ``swap``,
-        ``raw`` a device without filesystem is in use, ``same`` (release) the
-        mounts are those of the start
-    :ivar stuck: (release) filesystems that stayed synchronous
+    :ivar words: ``late`` the drain was cut short, ``frozen`` something is
+        frozen, and so keeps its flag, ``spans`` something lies on other disks
+        too, ``held`` device-mapper or md is on it, ``swap``, ``raw`` a device
+        without filesystem is in use, ``same`` (release) the mounts are those
+        of the start
+    :ivar stuck: (release) filesystems that stayed synchronous: to be tried
+        again, the lease goes on
     :ivar dirty_kb: what was dirty in the guest at the start
     """
 
@@ -126,6 +128,8 @@ class Guardian:
 
     def release(self) -> Report:
         """Put everything back; harmless when there is nothing to put back.
+
+        To be called again when something is stuck.
 
         :raises GuardianLapsed: the lease had ended: the guest has put itself
             back, and nothing can be claimed

@@ -26,6 +26,9 @@ class Method(abc.ABC):
     Made for one window; ``engage`` and ``release`` are each called once, by
     the same thread, and ``release`` after whatever ``engage`` came to.
 
+    :ivar left_over: what ``release`` knows to be not as before yet, in words;
+        ``abandon`` is called later on, to try again
+
     :param guest: the guest
     :param token: the window's name, unique, hexadecimal
     :param options: the ``[write_through]`` section
@@ -38,6 +41,7 @@ class Method(abc.ABC):
         self.guest = guest
         self.token = token
         self.options = options
+        self.left_over = ''
 
     @abc.abstractmethod
     def check(self) -> None:

@@ -67,11 +67,12 @@ class Frozen:
             if self._count != len(mountpoints):
                 raise exceptions.AgentError(
                     f'{self._count} of {len(mountpoints)} file systems could '
-                    f'be frozen in instance {self._guest.instance}')
-        except exceptions.WriteThroughError:
-            # One that timed out may still happen: thaw now, or at the end.
+                    f'be frozen in instance {self._guest.instance}; others '
+                    f'may be frozen by somebody else')
+        except exceptions.WriteThroughError as error:
             with contextlib.suppress(exceptions.WriteThroughError):
-                self._thawed()
+                if self._may_be_frozen(error):
+                    self._thawed()
                 self._thaw_is_due = False
             raise
         self._timer = threading.Timer(self._timeout, self._expire)
@@ -114,6 +115,15 @@ class Frozen:
                     f'still frozen at the end')
             self.problem = problem
             return not problem
+
+    def _may_be_frozen(self, error: exceptions.WriteThroughError) -> bool:
+        """Whether a freeze that failed is to be thawed, now or at the end.
+
+        One that timed out may still happen. Else the agent knows; a thaw for
+        nothing would be of what fsfreeze(8) froze, which it does not know.
+        """
+        return (isinstance(error, exceptions.Unreachable)
+                or self._guest.agent.frozen())
 
     def _thawed(self) -> tuple[int, str]:
         """Thaw; return how many were, and what went wrong all the same.

@@ -30,6 +30,8 @@ LOG = logging.getLogger(__name__)
 FLUSHED = evidence.Level.FLUSHED
 # Seen through another mount namespace, out of the agent's reach.
 ELSEWHERE = '/proc/'
+FROZEN = ('a file system is frozen by somebody else: thaw it, or wait for who '
+          'did it')
 
 
 class WriteThrough(base.Method):
@@ -66,25 +68,22 @@ class WriteThrough(base.Method):
         finally:
             # Whatever the agent says to a thaw.
             end = self._guardian().release()
+        self.left_over = _stuck(end)
         if self._start is None:
             return evidence.Evidence(
                 evidence.Level.CRASH, f'instance {self.guest.instance} was '
                 f'not seen to be write-through')
-        if end.stuck:
-            LOG.error('%(number)d file systems of instance %(instance)s could '
-                      'not be put back: devices %(devices)s are still '
-                      'synchronous. In the guest: mount -o remount,async '
-                      'their mount points.',
-                      {'number': len(end.stuck), 'devices': end.stuck[:8],
-                       'instance': self.guest.instance})
         return self._judged(self._start, end)
 
     def abandon(self) -> None:
         """Release by token; a lease that has ended is as good."""
         try:
-            self._guardian().release()
+            stuck = _stuck(self._guardian().release())
         except exceptions.GuardianLapsed:
-            pass
+            return
+        if stuck:
+            raise exceptions.GuardianError(
+                f'instance {self.guest.instance}: {stuck}')
 
     def _guardian(self) -> guardian.Guardian:
         return guardian.Guardian(self.guest.agent, self.token,
@@ -101,6 +100,10 @@ class WriteThrough(base.Method):
         """Freeze; without it the write-through beneath still holds."""
         points = [fs.mountpoint for fs in report.filesystems]
         self._barrier = freeze.Frozen(self.guest, self.options.freeze_timeout)
+        if 'frozen' in report.words:
+            # Whose freeze a thaw would end as well.
+            self._barrier.problem = f'no barrier: {FROZEN}'
+            return
         if not points or any(p.startswith(ELSEWHERE) for p in points):
             self._barrier.problem = (
                 'no barrier: the agent does not reach every file system of '
@@ -145,10 +148,11 @@ class WriteThrough(base.Method):
                                 f'it without for more')
         for fs in start.filesystems:
             if fs.state == 'rw' and not self._barrier_held:
+                why = FROZEN if 'frozen' in start.words else (
+                    'the guest lacks perl or python3, or Linux 5.2, or its '
+                    'SELinux confines the agent')
                 yield FLUSHED, (f'{fs.kind} could not be made synchronous: '
-                                f'it is frozen by somebody else, the guest '
-                                f'lacks perl or python3, or Linux 5.2, or '
-                                f'its SELinux confines the agent')
+                                f'{why}')
         if 'same' not in end.words:
             yield FLUSHED, ('file systems of the volume were mounted or '
                             'unmounted in the guest meanwhile, or it was '
@@ -160,3 +164,12 @@ class WriteThrough(base.Method):
         if filesystems and not self._barrier_held:
             yield evidence.Level.WRITE_THROUGH, (
                 self._barrier.problem if self._barrier is not None else '')
+
+
+def _stuck(report: guardian.Report) -> str:
+    """Return what a release could not put back; empty: nothing."""
+    if not report.stuck:
+        return ''
+    why = (FROZEN if 'frozen' in report.words
+           else 'in the guest: mount -o remount,async their mount points')
+    return f'still synchronous are {", ".join(report.stuck[:8])}: {why}'

@@ -14,6 +14,7 @@
 
 import time
 
+import ddt
 import fixtures
 
 from cinder_wt_backup import agent
@@ -35,8 +36,8 @@ exec /usr/bin/hidden "$@"
 '''
 
 
-class Lease(base.TestCase):
-    """A window that nobody closes; the guest does."""
+class WindowTestCase(base.TestCase):
+    """A file system, and windows that are open by themselves."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -53,14 +54,6 @@ class Lease(base.TestCase):
             f'grep " {self.point} " /proc/self/mountinfo'))
         return opened
 
-    def guardian(self, token: str) -> guardian.Guardian:
-        """Return a guardian of another host, which shares no lock."""
-        reached = guest.reach(self.target(self.disk), TIMEOUT)
-        found = reached.__enter__()
-        self.addCleanup(reached.__exit__, None, None, None)
-        self.agent: agent.Agent = found.agent
-        return guardian.Guardian(found.agent, token, TIMEOUT)
-
     def assert_put_back_in(self, seconds: float) -> None:
         """Wait until the guest is as it was."""
         end = time.monotonic() + seconds
@@ -68,6 +61,18 @@ class Lease(base.TestCase):
             if time.monotonic() > end:
                 self.unchanged_by(self.before)
             time.sleep(0.5)
+
+
+class Lease(WindowTestCase):
+    """A window that nobody closes; the guest does."""
+
+    def guardian(self, token: str) -> guardian.Guardian:
+        """Return a guardian of another host, which shares no lock."""
+        reached = guest.reach(self.target(self.disk), TIMEOUT)
+        found = reached.__enter__()
+        self.addCleanup(reached.__exit__, None, None, None)
+        self.agent: agent.Agent = found.agent
+        return guardian.Guardian(found.agent, token, TIMEOUT)
 
     def test_the_host_dies(self) -> None:
         opened = self.open(lease=5)
@@ -194,6 +199,69 @@ class Lease(base.TestCase):
         """See that the guest thawed itself: its agent has nothing to thaw."""
         self.assertEqual(0, self.agent.thaw())
         self.machine.shell(f'touch {folder}/writable')
+
+
+@ddt.ddt
+class FrozenByOthers(WindowTestCase):
+    """While a file system is frozen, the kernel lets no flag be moved."""
+
+    def close(self, opened: window.Window) -> evidence.Evidence:
+        opened.covered()
+        return opened.close()
+
+    def assert_synchronous(self) -> None:
+        self.assertIn('rw,sync', self.machine.shell(
+            f'grep " {self.point} " /proc/self/mountinfo'))
+
+    def freeze(self, script: str = '') -> None:
+        """As its admin, a snapshot of LVM or another program does."""
+        self.machine.shell(f'fsfreeze -f {self.point}; {script}')
+        # Harmless when it was thawed.
+        self.addCleanup(self.machine.shell,
+                        f'fsfreeze -u {self.point} 2>/dev/null || :')
+
+    def thaw(self) -> None:
+        """As who froze it; fails if somebody else thawed it."""
+        self.machine.shell(f'fsfreeze -u {self.point}')
+
+    def test_it_is_put_back_by_the_next_try(self) -> None:
+        opened = self.open()
+        self.freeze()
+        proof = self.close(opened)
+        self.assertEqual(Level.WRITE_THROUGH, proof.level, proof)
+        self.assertTrue(opened.left_changed)
+        self.assert_synchronous()
+        self.thaw()
+        window.abandon([self.target(self.disk)], opened.token, False,
+                       base.options())
+        self.unchanged_by(self.before)
+
+    def test_it_is_put_back_by_the_lease(self) -> None:
+        opened = self.open(lease=15)
+        self.freeze()
+        self.close(opened)
+        time.sleep(15)
+        self.assert_synchronous()
+        self.thaw()
+        self.assert_put_back_in(PATIENCE)
+
+    def test_it_was_frozen_for_a_moment(self) -> None:
+        opened = self.open()
+        self.freeze(f'(sleep 1.5; fsfreeze -u {self.point}) '
+                    '>/dev/null 2>&1 </dev/null &')
+        self.close(opened)
+        self.assertFalse(opened.left_changed)
+        self.unchanged_by(self.before)
+
+    @ddt.data('write_through', 'freeze')
+    def test_it_was_frozen_before_and_stays_so(self, method: str) -> None:
+        self.freeze()
+        with self.window(self.disk, methods=[method],
+                         barrier='freeze') as verdict:
+            pass
+        self.thaw()
+        self.assertIn('frozen by somebody else', verdict[0].reason)
+        self.unchanged_by(self.before)
 
 
 class Tools(base.TestCase):

@@ -74,16 +74,6 @@ undo_late() {           # released or lapsed while start was still at it
     exit 3
 }
 
-stuck() {                           # what the flag could not be taken from
-    look
-    while read -r _number _type _is _rest; do
-        case $_is in sync|*+) ;; *) continue ;; esac
-        case $flagged in *" $_number "*) echo "stuck $_number" ;; esac
-    done <<LIST
-$filesystems
-LIST
-}
-
 release() {
     [ $CLAIM -ef "$DIR" ] && take || {
         for _try in 1 2 3 4 5 6 7 8 9 10; do    # let who is at work finish
@@ -105,11 +95,13 @@ release() {
     read -r _before <"$DIR/mounts"
     [ "$mounts" != "$_before" ] || [ ! -e "/sys/block/$disk" ] || echo "same"
     restore_thresholds
-    unflag
-    [ $flag_status = 0 ] || stuck
-    # The keeper last: had we been killed, it would have done all that.
-    forget
-    lives "$keeper" "$DIR" && kill "$keeper"
+    if unflag; then
+        # The keeper last: had we been killed, it would have done all that.
+        forget
+        lives "$keeper" "$DIR" && kill "$keeper"
+    else
+        printf '%s' "$stuck"        # for the next release, or the keeper
+    fi
     echo "done"
 }
 
@@ -123,32 +115,43 @@ nap() {                             # SECONDS, which a trap may cut short
     wait $!
 }
 
+released() { kill $!; exit 0; }     # in a nap
+
 keep() {                            # LEASE FREEZE
+    exec >/dev/null
     [ -e "$DIR/disk" ] && [ ! -e "$DIR/taken" ] || exit 0
     read -r disk <"$DIR/disk"
     uptime_cs
-    _end=$((now + $1 * 100))
-    trap 'kill $!; exit 0' TERM
+    _end=$((now + $1 * 100)) _frozen=$2
+    trap released TERM
     trap : USR1                     # start is done: it ends the nap
     echo $$ >"$DIR/keeper"
-    nap "$1" || [ "$2" = - ] || {
+    nap "$1" || [ "$_frozen" = - ] || {
         kill $!
         left
-        [ $left -lt "$2" ] || { nap "$2"; thaw_all; left; }
+        [ $left -lt "$_frozen" ] || { nap "$_frozen"; thaw_all; left; }
         [ $left -le 0 ] || nap $left
     }
-    trap '' TERM
-    for _try in 1 2 3 4 5 6 7 8 9 10; do    # let a release at work finish
-        take && break
-        [ $CLAIM -ef "$DIR" ] || exit 0
-        sleep 1
+    for _pause in 1 1 2 4 8 15 30 60 60; do # a release may be at work, or
+        [ $CLAIM -ef "$DIR" ] || exit 0     # somebody have frozen it
+        if take; then
+            put_back && return
+            trap released TERM
+            rm -f "$DIR/taken"
+        fi
+        nap $_pause
     done
-    [ "$2" = - ] || thaw_all
-    undo
-    forget
+    put_back || forget
 }
 
-action=$1 token=$2 saved='' raw='' also=''
+put_back() {                        # what the keeper can
+    trap '' TERM
+    [ "$_frozen" = - ] || thaw_all
+    _frozen=-
+    undo && forget
+}
+
+action=$1 token=$2 saved='' raw='' also='' stuck=''
 shift 2
 case $action in
 start) start "$@" ;;

@@ -28,6 +28,7 @@ while (($id, $path) = splice(@filesystems, 0, 2)) {
             $ok = syscall(431, $f, 0, $key, 0, 0) == 0
                 && ($is eq "rw" || syscall(431, $f, 0, $ro, 0, 0) == 0)
                 && syscall(431, $f, 7, 0, 0, 0) == 0;
+            print "frozen\n" if !$ok && $! == 16;
         } elsif ($! == 38) { exit 38 }
     }
     $failed = 1 unless $ok;

@@ -16,7 +16,8 @@ Arguments: sync|async, then mount-id and path of each. fspick(2) on the very
 mount that mountinfo named (its id is compared), then FSCONFIG_SET_FLAG and
 FSCONFIG_CMD_RECONFIGURE. ext4 and btrfs take it for a wish to write when "ro"
 is not said of what is read-only by now. O_PATH opens what has lost its disk
-as well. Exit status: 0 done, 1 not with each of them, 38 no fspick(2).
+as well. Says "frozen" of what is frozen (EBUSY, reconfigure_super). Exit
+status: 0 done, 1 not with each of them, 38 no fspick(2).
 
 For any Python 3, by itself in a guest: python3 -c. It travels as a word of a
 shell, so without single quotes.
@@ -58,10 +59,13 @@ def move(flag: str, mount_id: str, path: str) -> bool:
     if picked < 0 and ctypes.get_errno() == errno.ENOSYS:
         sys.exit(errno.ENOSYS)
     flags = [flag.encode(), RO] if state == "ro" else [flag.encode()]
-    return picked >= 0 and not any(
+    moved = picked >= 0 and not any(
         syscall(FSCONFIG, picked, SET_FLAG, each, None, 0)
         for each in flags) and not syscall(
             FSCONFIG, picked, CMD_RECONFIGURE, None, None, 0)
+    if not moved and ctypes.get_errno() == errno.EBUSY:
+        print("frozen")
+    return moved
 
 
 def main(flag: str, *filesystems: str) -> int:

@@ -22,9 +22,10 @@
 # and FREEZE are seconds. With a FREEZE the host may freeze when start is done,
 # and has thawed so many seconds later; if it has not, because it died, the
 # keeper does, then and once more when the lease ends. Reports lines of plain
-# words on stdout, the last is "done". Exit status: 0 done, 3 the lease had
-# ended, 4 another window is open in this guest, 5 the disk is not here, 6 no
-# lease could be given.
+# words on stdout, the last is "done". After a "stuck" in it a release is to be
+# tried again; the keeper does too, when the lease ends. Exit status: 0 done, 3
+# the lease had ended, 4 another window is open in this guest, 5 the disk is
+# not here, 6 no lease could be given.
 #
 # All that is needed to undo a change is written to $DIR before the change is
 # made. $CLAIM -> $DIR says whose window it is; only its holder changes

@@ -95,9 +95,30 @@ undo() {                            # everything as it was before
     unflag
 }
 
-unflag() {                          # twice: a way to it may have gone
-    flag_all async
-    [ $flag_status = 0 ] || { look; flag_all async; }
+# Again, because a way to it may have gone, or somebody have frozen it for a
+# moment. What the flag stays on all the same -> $stuck, lines of the report.
+unflag() {
+    for _pause in 0 0 0.3 0.6 1; do
+        sleep $_pause || sleep 1
+        flag_all async
+        [ $flag_status != 0 ] || return 0
+        look
+        find_stuck
+        [ -n "$stuck" ] || return 0     # by mount(8), which does not say
+    done
+    return 1
+}
+
+find_stuck() {
+    stuck=''
+    while read -r _number _type _is _rest; do
+        case $_is in sync|*+) ;; *) continue ;; esac
+        case $flagged in *" $_number "*) stuck="${stuck}stuck $_number
+" ;;
+        esac
+    done <<LIST
+$filesystems
+LIST
 }
 
 forget() {

@@ -135,6 +135,15 @@ class OwnTest(RecoverTestCase):
         self.assertIsNone(other.agent.guardian.holder)
         self.assertEqual([volume.id], self.open_windows())
 
+    def test_one_that_is_stuck_is_tried_again(self) -> None:
+        volume, domain = self.left_open()
+        domain.agent.guardian.ended[:0] = ['stuck 254:16', 'frozen']
+        self.assertIn('frozen by somebody else', self.recover())
+        self.assertEqual([volume.id], self.open_windows())
+        del domain.agent.guardian.ended[:2]
+        self.recover()
+        self.assertEqual([], self.open_windows())
+
     def test_a_volume_that_was_detached_is_kept_until_the_lease(self) -> None:
         volume, _domain = self.left_open()
         for attachment in volume.volume_attachment:

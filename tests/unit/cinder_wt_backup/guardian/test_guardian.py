@@ -24,7 +24,8 @@ from tests.unit.fixtures import agent as fake
 
 QUICK = hypothesis.settings(deadline=None, database=None)
 GOOD_LINES = [
-    'late', 'spans', 'held', 'swap', 'raw', 'same', 'dirty 4', 'stuck 254:1',
+    'late', 'frozen', 'spans', 'held', 'swap', 'raw', 'same', 'dirty 4',
+    'stuck 254:1',
     'fs 254:16 ext4 sync /mnt', r'fs 0:52 btrfs rw /a\040b']
 
 

@@ -75,6 +75,9 @@ class FrozenTest(base.GuestTestCase):
     def test_none_frozen_is_no_freeze(self) -> None:
         self.domain.agent.answers[fake.FREEZE] = lambda mountpoints: 0
         self.assertRaises(exceptions.AgentError, self.frozen.freeze, ['/mnt'])
+        self.assertFalse(self.frozen.thaw())
+        # It would end a freeze that the agent knows nothing of.
+        self.assertNotIn(fake.THAW, self.domain.agent.commands)
 
     def test_a_freeze_lost_meanwhile_did_not_hold(self) -> None:
         self.frozen.freeze(['/mnt'])

@@ -16,6 +16,8 @@ from typing import Any
 import ddt
 
 from cinder_wt_backup import evidence
+from cinder_wt_backup import exceptions
+from cinder_wt_backup import window
 from tests.unit import base
 from tests.unit.fixtures import agent as fake
 
@@ -172,11 +174,51 @@ class JudgementTest(base.WindowTestCase):
         self.assertEqual(Level.WRITE_THROUGH, proof.level)
         self.assertIn('other volumes', proof.reason)
 
-    def test_what_stays_synchronous_is_told_with_a_remedy(self) -> None:
+    def test_of_a_frozen_one_that_is_said(self) -> None:
+        flag_not_set(self.domain.agent)
+        self.guardian.started.insert(1, 'frozen')
+        self.assertIn('frozen by somebody else', self.proof().reason)
+
+
+@ddt.ddt
+class StuckTest(base.WindowTestCase):
+    """The flag cannot be taken away at the end."""
+
+    def setUp(self) -> None:
+        super().setUp()
         self.guardian.ended.insert(0, 'stuck 254:16')
-        self.proof()
+
+    def closed(self) -> window.Window:
+        opened = self.window()
+        opened.open()
+        opened.covered()
+        opened.close()
+        return opened
+
+    def abandon(self, opened: window.Window) -> None:
+        window.abandon([self.target()], opened.token, False, base.options())
+
+    @ddt.data(([], 'remount,async'), (['frozen'], 'frozen by somebody else'))
+    @ddt.unpack
+    def test_it_is_told_with_a_remedy(self, also: list[str],
+                                      remedy: str) -> None:
+        self.guardian.ended[:0] = also
+        self.closed()
         self.assertIn('254:16', self.log.output)
-        self.assertIn('remount,async', self.log.output)
+        self.assertIn(remedy, self.log.output)
+
+    def test_what_was_claimed_is_no_less_true(self) -> None:
+        self.assertEqual(Level.WRITE_THROUGH, self.proof().level)
+
+    def test_the_guest_counts_as_changed_until_it_is_not(self) -> None:
+        opened = self.closed()
+        self.assertTrue(opened.left_changed)
+        error = self.assertRaises(exceptions.WriteThroughError, self.abandon,
+                                  opened)
+        self.assertIn('254:16', str(error))
+        self.guardian.ended = ['same', 'done']
+        self.abandon(opened)
+        self.assertIsNone(self.guardian.holder)
 
 
 @ddt.ddt
@@ -210,6 +252,15 @@ class BarrierTest(base.WindowTestCase):
         commands = self.domain.agent.commands
         self.assertLess(commands.index(fake.EXEC),
                         commands.index(fake.FREEZE))
+
+    def test_beside_somebody_elses_freeze_nothing_is_frozen(self) -> None:
+        flag_not_set(self.domain.agent)
+        self.guardian.started.insert(1, 'frozen')
+        proof = self.proof()
+        self.assertEqual(Level.FLUSHED, proof.level)
+        self.assertIn('frozen by somebody else', proof.reason)
+        self.assertNotIn(fake.FREEZE, self.domain.agent.commands)
+        self.assertNotIn(fake.THAW, self.domain.agent.commands)
 
     def fall_through(self, words: str, *args: Any, **values: Any) -> None:
         proof = self.proof(*args, **values)
