@@ -45,8 +45,10 @@ OPTIONS = [
         help='Ways to make a guest consistent, tried in this order until '
              'one is permitted by the guest. write_through needs the guest '
              'agent\'s guest-exec; freeze blocks the applications while the '
-             'snapshot is made. Empty: every backup is passed to the wrapped '
-             'driver untouched (the emergency switch).'),
+             'snapshot is made, and does so on top of write_through too '
+             'where a guest lacks what sets the sync flag. Empty: every '
+             'backup is passed to the wrapped driver untouched (the emergency '
+             'switch).'),
     cfg.StrOpt(
         'barrier',
         default='none',

@@ -29,7 +29,9 @@ class Windows(lister.Lister):  # type: ignore[misc]
 
     One that stays here past its lease is of a service that ended in its
     window: the guest has put itself back, and the record is cleared when
-    that cinder-backup starts again, or by another one.
+    that cinder-backup starts again, or by another one. One that stays for
+    longer than a backup takes may be of a guest that could not be put back
+    yet: the log of its host says why.
     """
 
     def take_action(self, parsed_args: argparse.Namespace

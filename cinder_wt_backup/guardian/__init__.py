@@ -88,6 +88,15 @@ class Report:
     stuck: tuple[str, ...] = ()
     dirty_kb: int = 0
 
+    @property
+    def unflagged(self) -> bool:
+        """Whether one cannot be made synchronous, or is not any more.
+
+        For want of a way to do it, and not because it is frozen.
+        """
+        return 'frozen' not in self.words and any(
+            fs.state == 'rw' for fs in self.filesystems)
+
 
 class Guardian:
     """One window's guardian in one guest.
@@ -104,15 +113,16 @@ class Guardian:
         self._timeout = timeout
 
     def start(self, volume: str, address: str | None, lease: int,
-              drain: int, freeze: int = 0) -> Report:
+              drain: int, freeze: int = 0, always: bool = True) -> Report:
         """Make the volume's filesystems write-through, under a lease.
 
         :param volume: the volume's id
         :param address: the disk's PCI address, if it has one
         :param lease: seconds after which the guest undoes it by itself
         :param drain: seconds for the gentle drain
-        :param freeze: seconds after its report in which a barrier is over:
-            what is frozen then, the guest thaws by itself. 0: no barrier
+        :param freeze: seconds after its report in which a freeze is over:
+            what is frozen then, the guest thaws by itself. 0: none comes
+        :param always: else it comes where something is ``unflagged`` only
         :raises GuardianBusy: another window is open in the guest
         :raises GuardianUnable: this guest lacks what it needs; it was not
             changed
@@ -122,7 +132,8 @@ class Guardian:
         try:
             return self._run(drain + self._timeout, 'start', self._token,
                              volume, address or '-', str(lease), str(drain),
-                             str(freeze or '-'))
+                             str(freeze or '-'),
+                             'always' if always else 'unless-sync')
         except exceptions.ProgramNotStarted as error:
             raise exceptions.GuardianUnable(str(error)) from error
 

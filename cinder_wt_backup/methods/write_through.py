@@ -28,6 +28,7 @@ from cinder_wt_backup.methods import freeze
 LOG = logging.getLogger(__name__)
 
 FLUSHED = evidence.Level.FLUSHED
+FREEZE = 'freeze'                   # as an operator says it
 # Seen through another mount namespace, out of the agent's reach.
 ELSEWHERE = '/proc/'
 FROZEN = ('a file system is frozen by somebody else: thaw it, or wait for who '
@@ -37,7 +38,8 @@ FROZEN = ('a file system is frozen by somebody else: thaw it, or wait for who '
 class WriteThrough(base.Method):
     """The sync flag on every filesystem of the volume, by the guardian.
 
-    With ``barrier = freeze`` a bounded freeze on top of it.
+    With ``barrier = freeze`` a bounded freeze on top of it; without, if
+    freezing is one of the methods, where the flag cannot be set.
     """
 
     def __init__(self, guest: guests.Guest, token: str, options: Any) -> None:
@@ -51,13 +53,16 @@ class WriteThrough(base.Method):
         self.guest.require(agent.EXEC, agent.EXEC_STATUS)
 
     def engage(self) -> None:
-        """Start the guardian; freeze if a barrier is configured."""
+        """Start the guardian; freeze if that is configured, or needed."""
+        always = self.options.barrier == FREEZE
+        possible = always or FREEZE in self.options.methods
         self._start = self._guardian().start(
             self.guest.volume, self.guest.disk.address, self.options.lease,
-            self.options.drain_timeout, self._freeze_ends())
+            self.options.drain_timeout,
+            self._freeze_ends() if possible else 0, always)
         LOG.debug('Instance %(instance)s is write-through: %(report)s',
                   {'instance': self.guest.instance, 'report': self._start})
-        if self.options.barrier == 'freeze':
+        if always or possible and self._start.unflagged:
             self._raise_barrier(self._start)
 
     def release(self) -> evidence.Evidence:
@@ -91,8 +96,6 @@ class WriteThrough(base.Method):
 
     def _freeze_ends(self) -> int:
         """Return when a barrier is over for sure: asking, freezing, itself."""
-        if self.options.barrier != 'freeze':
-            return 0
         return int(2 * self.options.agent_timeout
                    + self.options.freeze_timeout)
 

@@ -267,7 +267,8 @@ class FrozenByOthers(WindowTestCase):
 class Tools(base.TestCase):
     """What a guest may lack."""
 
-    def _window_without(self, *programs: str) -> evidence.Evidence:
+    def _window_without(self, *programs: str,
+                        **values: object) -> evidence.Evidence:
         disk = self.volume()
         point = self.mount(disk.name, 'mkfs.ext4 -q', 'noatime,commit=99')
         # Whose options a mount(8) would take that is not told otherwise.
@@ -280,7 +281,7 @@ class Tools(base.TestCase):
             self.addCleanup(self.machine.shell,
                             f'mv {program}.hidden {program}')
         before = self.machine.guest.state()
-        with self.window(disk) as verdict:
+        with self.window(disk, **values) as verdict:
             pass
         self.unchanged_by(before)
         return verdict[0]
@@ -295,6 +296,13 @@ class Tools(base.TestCase):
 
     def test_without_anything_that_sets_the_flag(self) -> None:
         proof = self._window_without('/usr/bin/perl', '/usr/bin/python3',
-                                     '/usr/bin/mount')
+                                     '/usr/bin/mount',
+                                     methods=['write_through'])
         self.assertEqual(Level.FLUSHED, proof.level, proof)
         self.assertIn('perl or python3', proof.reason)
+
+    def test_without_anything_that_sets_the_flag_it_is_frozen(self) -> None:
+        proof = self._window_without('/usr/bin/perl', '/usr/bin/python3',
+                                     '/usr/bin/mount')
+        self.assertEqual((Level.FILESYSTEM, 'write_through+freeze'),
+                         (proof.level, proof.method), proof)

@@ -254,7 +254,7 @@ CASES = (
          f'mkdir -p {POINT} /mnt/disk; mount $1 /mnt/disk; '
          f'mkdir -p /mnt/disk/a; mount --bind /mnt/disk/a {POINT}; '
          f'umount /mnt/disk', agent=_NO_FSPICK, filesystems='ext4=1',
-         level='flushed', reason='Linux 5.2', written=False),
+         level='filesystem', verified='clean'),
     Case('guest-exec blocked', 'mkfs.ext4 -q $1', state='without exec',
          filesystems='ext4=1', level='filesystem', verified='clean'),
     _in_state('an agent of QEMU 2.12', 'write-through', filesystems='ext4=1'),
@@ -267,7 +267,7 @@ CASES = (
     _in_state('paused', reason='does not run'),
     _in_state('frozen by a host', reason='frozen by somebody else',
               verified='clean'),
-    _in_state('frozen by its admin', 'flushed', 'is frozen',
+    _in_state('frozen by its admin', 'flushed', 'frozen by somebody else',
               filesystems='ext4=1', verified='clean'),
     _in_state('migrating', 'write-through', filesystems='ext4=1'),
     _while_down('shut off', 'no guest runs'),
@@ -295,8 +295,8 @@ GUESTS = {
                      filesystems='ext4=1'),),
     # Nothing there can set the flag, nor see that nobody has a device open.
     'minimal': (
-        *_named('ext4 on the whole disk', written=False, level='flushed',
-                reason='perl or python3'),
+        *_named('ext4 on the whole disk', written=False, level='filesystem',
+                verified='clean'),
         *_named('ext4 with a barrier', written=False),
         *_named('mounted nowhere', level='flushed',
                 reason='without a file system')),

@@ -36,12 +36,12 @@ $filesystems
 LIST
 }
 
-start() {                           # VOLUME_ID ADDRESS LEASE DRAIN FREEZE
+start() {                       # VOLUME_ID ADDRESS LEASE DRAIN FREEZE WHEN
     claim || { rm -rf "$DIR"; exit 4; }
     trap forget EXIT
     find_disk "$1" "$2" || exit 5
     echo "$disk" >"$DIR/disk"
-    start_keeper "$3" "$5"
+    start_keeper "$3"
     look
     keeper_runs || exit 6
     trap - EXIT                     # from here on the keeper sees to it
@@ -50,7 +50,8 @@ start() {                           # VOLUME_ID ADDRESS LEASE DRAIN FREEZE
     mounts
     printf '%s\n' "$mounts" >"$DIR/mounts"
     printf '%s\n' "$marks" >"$DIR/flagged"
-    flag_all sync
+    flag_all sync >"$DIR/frozen"    # that somebody else froze it
+    cat "$DIR/frozen"
     sync_all
     loose_devices
     for _name in $loose; do
@@ -61,7 +62,11 @@ start() {                           # VOLUME_ID ADDRESS LEASE DRAIN FREEZE
     look
     report
     [ ! -e "$DIR/taken" ] && [ -e "$DIR/disk" ] || undo_late
-    [ "$5" = - ] || { kept "$DIR" && kill -USR1 "$keeper"; }
+    [ "$5" = - ] || [ -s "$DIR/frozen" ] || case $6:$filesystems in
+    always:*|*" rw "*)
+        echo "$5" >"$DIR/freeze"
+        kept "$DIR" && kill -USR1 "$keeper" ;;
+    esac
     echo "done"
 }
 
@@ -117,38 +122,43 @@ nap() {                             # SECONDS, which a trap may cut short
 
 released() { kill $!; exit 0; }     # in a nap
 
-keep() {                            # LEASE FREEZE
+keep() {                            # LEASE
     exec >/dev/null
     [ -e "$DIR/disk" ] && [ ! -e "$DIR/taken" ] || exit 0
     read -r disk <"$DIR/disk"
     uptime_cs
-    _end=$((now + $1 * 100)) _frozen=$2
+    _end=$((now + $1 * 100))
     trap released TERM
     trap : USR1                     # start is done: it ends the nap
     echo $$ >"$DIR/keeper"
-    nap "$1" || [ "$_frozen" = - ] || {
+    nap "$1" || {
         kill $!
+        read -r _freeze <"$DIR/freeze"
         left
-        [ $left -lt "$_frozen" ] || { nap "$_frozen"; thaw_all; left; }
+        [ $left -lt "$_freeze" ] || { nap "$_freeze"; thaw_all; left; }
         [ $left -le 0 ] || nap $left
     }
-    for _pause in 1 1 2 4 8 15 30 60 60; do # a release may be at work, or
-        [ $CLAIM -ef "$DIR" ] || exit 0     # somebody have frozen it
-        if take; then
-            put_back && return
-            trap released TERM
-            rm -f "$DIR/taken"
-        fi
-        nap $_pause
+    trap '' TERM
+    for _try in 1 2 3 4 5 6 7 8 9 10; do    # let a release at work finish
+        take && break
+        [ $CLAIM -ef "$DIR" ] || exit 0
+        sleep 1
     done
-    put_back || forget
+    [ ! -e "$DIR/freeze" ] || thaw_all
+    until undo || [ "$now" -ge $((_end + PATIENCE * 100)) ]; do
+        give_way
+    done
+    forget
 }
 
-put_back() {                        # what the keeper can
+give_way() {                        # to a release, and to who froze something
+    rm -f "$DIR/taken"
+    trap released TERM
+    nap 10
     trap '' TERM
-    [ "$_frozen" = - ] || thaw_all
-    _frozen=-
-    undo && forget
+    [ $CLAIM -ef "$DIR" ] || exit 0
+    take
+    uptime_cs
 }
 
 action=$1 token=$2 saved='' raw='' also='' stuck=''

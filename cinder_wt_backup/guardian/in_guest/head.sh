@@ -14,18 +14,20 @@
 # The guardian: makes the filesystems of one disk write-through for a moment
 # and puts them back, whatever happens to the host that asked for it.
 #
-#   guardian start   TOKEN VOLUME_ID ADDRESS LEASE DRAIN FREEZE|-
+#   guardian start   TOKEN VOLUME_ID ADDRESS LEASE DRAIN FREEZE|- WHEN
 #   guardian release TOKEN
-#   guardian keep    TOKEN LEASE FREEZE|-  (the lease-keeper; start starts it)
+#   guardian keep    TOKEN LEASE    (the lease-keeper; start starts it)
 #
 # VOLUME_ID is the disk's serial, ADDRESS its PCI address or "-"; LEASE, DRAIN
 # and FREEZE are seconds. With a FREEZE the host may freeze when start is done,
 # and has thawed so many seconds later; if it has not, because it died, the
-# keeper does, then and once more when the lease ends. Reports lines of plain
-# words on stdout, the last is "done". After a "stuck" in it a release is to be
-# tried again; the keeper does too, when the lease ends. Exit status: 0 done, 3
-# the lease had ended, 4 another window is open in this guest, 5 the disk is
-# not here, 6 no lease could be given.
+# keeper does, then and once more when the lease ends. It may not when start
+# says "frozen" (by somebody else), and, with the WHEN "unless-sync" instead of
+# "always", when all could be made synchronous. Reports lines of plain words
+# on stdout, the last is "done". After a "stuck" in it a release is to be tried
+# again; the keeper does too, when the lease ends. Exit status: 0 done, 3 the
+# lease had ended, 4 another window is open in this guest, 5 the disk is not
+# here, 6 no lease could be given.
 #
 # All that is needed to undo a change is written to $DIR before the change is
 # made. $CLAIM -> $DIR says whose window it is; only its holder changes
@@ -43,6 +45,7 @@ exec </dev/null 2>/dev/null
 CLAIM=/run/cinder-wt-backup
 DIR=/run/cinder-wt-backup.$2
 SMALL_KB=16384                      # this little dirty data needs no drain
+PATIENCE=3600                       # seconds; a freeze may last past the lease
 VM=/proc/sys/vm
 
 uptime_cs() {                       # centiseconds since boot -> $now

@@ -50,8 +50,8 @@ keeper_runs() {
 }
 
 # Left behind so that neither a log-out nor the agent's own end takes it along.
-start_keeper() {                    # LEASE FREEZE
-    set -- /bin/sh "$DIR/guardian.start" keep "$token" "$@"
+start_keeper() {                    # LEASE
+    set -- /bin/sh "$DIR/guardian.start" keep "$token" "$1"
     if [ -d /run/systemd/system ]; then
         _unit=--unit=${DIR##*/}.service
         systemd-run --quiet --collect --no-block "$_unit" "$@" && return

@@ -107,11 +107,11 @@ class GuardianTest(base.GuestTestCase):
         self.start()
         self.assertEqual(
             [['start', base.TOKEN, base.VOLUME, '0000:00:04.0', '60', '1',
-              '-']], self.guardian.arguments)
+              '-', 'always']], self.guardian.arguments)
 
     def test_a_disk_without_an_address_and_a_barrier_are_said(self) -> None:
         self.start(address=None, freeze=23)
-        self.assertEqual(['-', '60', '1', '23'],
+        self.assertEqual(['-', '60', '1', '23', 'always'],
                          self.guardian.arguments[0][3:])
 
     def test_start_and_release_report(self) -> None:

@@ -123,7 +123,7 @@ class HonestyTest(base.WindowTestCase):
               only_held, only_swap, busy)
     def test_a_step_is_missing(self, spoil: Callable[[Any], None]) -> None:
         spoil(self.domain.agent)
-        proof = self.proof(lock_timeout=1)
+        proof = self.proof(lock_timeout=1, methods=['write_through'])
         self.assertLess(proof.level, Level.WRITE_THROUGH)
         self.assertNotEqual('', proof.reason)
 
@@ -248,7 +248,7 @@ class BarrierTest(base.WindowTestCase):
 
     def test_the_guardian_is_started_before_and_knows(self) -> None:
         self.proof(agent_timeout=2, freeze_timeout=4)
-        self.assertEqual('8', self.guardian.arguments[0][-1])
+        self.assertEqual(['8', 'always'], self.guardian.arguments[0][-2:])
         commands = self.domain.agent.commands
         self.assertLess(commands.index(fake.EXEC),
                         commands.index(fake.FREEZE))
@@ -298,3 +298,44 @@ class BarrierTest(base.WindowTestCase):
         self.domain.agent.answers[fake.THAW] = fail
         self.proof()
         self.assertIsNone(self.guardian.holder)
+
+
+class FallBackTest(base.WindowTestCase):
+    """A guest that permits to run programs, but not to move the flag."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        flag_not_set(self.domain.agent)
+
+    def flushed(self, words: str, **values: Any) -> None:
+        proof = self.proof(**values)
+        self.assertEqual((Level.FLUSHED, 'write_through'),
+                         (proof.level, proof.method))
+        self.assertIn(words, proof.reason)
+
+    def test_it_is_frozen_instead_under_the_lease(self) -> None:
+        proof = self.proof(agent_timeout=2, freeze_timeout=4)
+        self.assertEqual((Level.FILESYSTEM, '', 'write_through+freeze'),
+                         (proof.level, proof.reason, proof.method))
+        self.assertEqual(['8', 'unless-sync'],
+                         self.guardian.arguments[0][-2:])
+        self.assertEqual([], self.domain.agent.frozen)
+
+    def test_where_it_can_be_moved_nothing_is_frozen(self) -> None:
+        self.guardian.started[1] = fake.EXT4
+        self.assertEqual(Level.WRITE_THROUGH, self.proof().level)
+        self.assertNotIn(fake.FREEZE, self.domain.agent.commands)
+
+    def test_unless_freezing_is_none_of_the_methods(self) -> None:
+        self.flushed('perl or python3', methods=['write_through'])
+        self.assertEqual('-', self.guardian.arguments[0][-2])
+        self.assertNotIn(fake.FREEZE, self.domain.agent.commands)
+
+    def test_unless_freezing_is_blocked(self) -> None:
+        self.domain.agent.blocked = {fake.FREEZE}
+        self.flushed('perl or python3')
+
+    def test_unless_somebody_else_has_frozen_it(self) -> None:
+        self.guardian.started.insert(1, 'frozen')
+        self.flushed('frozen by somebody else')
+        self.assertNotIn(fake.FREEZE, self.domain.agent.commands)
