@@ -262,6 +262,10 @@ FAULTS = (
     _in_guest('remounted by the admin',
               f'mount -o remount,nodev {scenes.disk.MOUNT}', _remount_back,
               'engaged', 'passed'),
+    # Past all that a release tries by itself.
+    _in_guest('frozen by the admin', f'fsfreeze -f {scenes.disk.MOUNT}; '
+              f'sleep {SILENCE}; fsfreeze -u {scenes.disk.MOUNT}', nothing,
+              'starting', 'engaged', 'passed', 'releasing'),
     Fault('MariaDB killed', _kill_service('mariadb'),
           _start_service('mariadb')),
     Fault('RabbitMQ killed', _kill_service('rabbitmq'), _start_rabbitmq),

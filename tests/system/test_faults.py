@@ -26,6 +26,7 @@ STRUCK = (('cinder-backup killed', 'starting'),
           ('worker killed', 'engaged'),
           ('libvirtd killed', 'passed'),
           ('agent silent', 'releasing'),
+          ('frozen by the admin', 'releasing'),
           ('backup force-deleted', 'cast'))
 AT_RANDOM = 2
 
