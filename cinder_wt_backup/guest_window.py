@@ -143,7 +143,7 @@ class GuestWindow:
             LOG.info('Instance %(instance)s is looked for again: %(error)s',
                      {'instance': self.target.instance, 'error': error})
         proof: evidence.Evidence = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_be_found),
+            retry=tenacity.retry_if_exception(_may_be_released),
             wait=tenacity.wait_fixed(RELEASE_POLL), reraise=True,
             stop=tenacity.stop_after_delay(self._options.agent_timeout),
             sleep=time.sleep,
@@ -205,9 +205,14 @@ def _is_shut_off(error: BaseException) -> bool:
             and error.shut_off)
 
 
-def _may_be_found(error: BaseException) -> bool:
-    """Whether a guest that did not answer may do so in a moment."""
-    return (isinstance(error, exceptions.Unreachable)
+def _may_be_released(error: BaseException) -> bool:
+    """Whether a guest that could not be may be in a moment.
+
+    One whose agent starts no program: another host may have frozen it, as
+    Nova does for an image.
+    """
+    return (isinstance(error, (exceptions.Unreachable,
+                               exceptions.ProgramNotStarted))
             and not _is_shut_off(error))
 
 

@@ -199,6 +199,14 @@ class ReleaseTest(base.WindowTestCase):
         self.proof(lambda: self.fail_once(fake.EXEC))
         self.assertIsNone(self.guardian.holder)
 
+    def test_one_that_a_host_froze_for_a_moment_is_asked_again(self) -> None:
+        def freeze() -> None:
+            self.domain.agent.frozen = ['/srv']
+            threading.Timer(0.3, self.domain.agent.frozen.clear).start()
+        proof = self.proof(freeze)
+        self.assertEqual(Level.WRITE_THROUGH, proof.level, proof)
+        self.assertIsNone(self.guardian.holder)
+
     def test_a_window_that_may_have_opened_is_released(self) -> None:
         self.fail_once(fake.STATUS)
         window = self.window()

@@ -135,7 +135,7 @@ class HonestyTest(base.WindowTestCase):
     def test_the_agent_ends_while_the_snapshot_is_made(self) -> None:
         def end() -> None:
             self.domain.agent.blocked = set(fake.COMMANDS)
-        proof = self.proof(end)
+        proof = self.proof(end, agent_timeout=1)
         self.assertEqual(Level.CRASH, proof.level)
         self.assertIn('not confirmed', proof.reason)
 
