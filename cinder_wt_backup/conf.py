@@ -119,8 +119,9 @@ OPTIONS = [
         'lock_timeout',
         type=_seconds,
         default=60,
-        help='Seconds to wait for another window in the same instance, or '
-             'for one of max_windows. After it the backup goes on as crash.'),
+        help='Seconds to wait for another window, or freeze, in the same '
+             'instance, or for one of max_windows. After it the backup goes '
+             'on as crash.'),
     cfg.Opt(
         'lease',
         type=_seconds,

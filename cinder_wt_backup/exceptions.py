@@ -70,6 +70,14 @@ class ProgramNotStarted(AgentRefused):
     """The agent could not start a program: nothing was changed."""
 
 
+class GuestFrozen(AgentError):
+    """Somebody else has frozen the guest; it may be thawed in a moment."""
+
+    def __init__(self, instance: str) -> None:
+        super().__init__(f'instance {instance} is frozen by somebody else: '
+                         'thaw it, or wait for who did it')
+
+
 class CommandBlocked(AgentError):
     """The guest's agent does not permit a command that is needed."""
 

@@ -76,15 +76,15 @@ class Guest:
         """See that the agent carries these out.
 
         :raises CommandBlocked: it does not
-        :raises AgentError: it did not say, or the guest is frozen, when all
-            agents block everything but a thaw
+        :raises GuestFrozen: the guest is frozen, when all agents block
+            everything but a thaw
+        :raises AgentError: it did not say
         """
         blocked = [name for name in commands if name not in self._permitted]
         if (blocked and agent.FREEZE_STATUS in self._permitted
                 and self.agent.frozen()):
-            raise exceptions.AgentError(
-                f'instance {self.instance} is frozen by somebody else: thaw '
-                f'it, or wait for who did it')
+            self._known = None
+            raise exceptions.GuestFrozen(self.instance)
         if blocked:
             raise exceptions.CommandBlocked(
                 f'the guest agent of instance {self.instance} blocks '

@@ -15,6 +15,7 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import functools
 import time
 from typing import Any
 
@@ -33,7 +34,7 @@ LOG = logging.getLogger(__name__)
 
 CRASH = evidence.Level.CRASH
 LOCK = 'wt-backup-%s'
-# How often a guest that is busy with another window is asked again, seconds.
+# How often a guest with another window, or freeze, is asked again, seconds.
 BUSY_POLL = 2
 # How often one that does not answer is looked for again, seconds: there is a
 # moment of a live migration in which it runs at neither host.
@@ -99,21 +100,26 @@ class GuestWindow:
     def _engage(self, guest: guests.Guest) -> None:
         """Make it consistent by the first method that it permits."""
         guest.before_freeze = self._before_freeze
+        until = time.monotonic() + self._options.lock_timeout
         problems: list[str] = []
         for name in self._options.methods:
             method = methods.installed()[name](guest, self._token,
                                                self._options)
             try:
-                method.check()
-                # From here on the guest may be changed: to be released.
-                self._method = method
-                _patiently(method.engage, self._options.lock_timeout)
+                _patiently(functools.partial(self._try, method),
+                           until - time.monotonic())
                 return
             except (exceptions.CommandBlocked,
                     exceptions.GuardianUnable) as error:
                 problems.append(str(error))
                 self._method = None
         raise exceptions.CommandBlocked('; '.join(problems))
+
+    def _try(self, method: base.Method) -> None:
+        method.check()
+        # From here on the guest may be changed: to be released.
+        self._method = method
+        method.engage()
 
     def _released(self) -> evidence.Evidence:
         if self._method is None:
@@ -191,10 +197,11 @@ def abandon(target: guests.Target, token: str, frozen: bool,
                 left.abandon()
 
 
-def _patiently(engage: Callable[[], None], patience: int) -> None:
-    """Engage; wait for another window that is open in the guest."""
+def _patiently(engage: Callable[[], None], patience: float) -> None:
+    """Engage; wait for another window in the guest, or another freeze."""
     tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(exceptions.GuardianBusy),
+        retry=tenacity.retry_if_exception_type(
+            (exceptions.GuardianBusy, exceptions.GuestFrozen)),
         wait=tenacity.wait_fixed(BUSY_POLL), reraise=True,
         stop=tenacity.stop_after_delay(patience), sleep=time.sleep,
     )(engage)

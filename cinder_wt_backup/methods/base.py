@@ -23,8 +23,9 @@ from cinder_wt_backup import guest as guests
 class Method(abc.ABC):
     """A way to make one guest consistent for a moment.
 
-    Made for one window; ``engage`` and ``release`` are each called once, by
-    the same thread, and ``release`` after whatever ``engage`` came to.
+    Made for one window, for one thread. ``release`` is called once, after
+    whatever ``engage`` came to; that is called again as long as another
+    window, or freeze, is in the way.
 
     :ivar left_over: what ``release`` knows to be not as before yet, in words;
         ``abandon`` is called later on, to try again
@@ -48,6 +49,7 @@ class Method(abc.ABC):
         """See whether this guest permits this method; change nothing.
 
         :raises CommandBlocked: it does not
+        :raises GuestFrozen: that cannot be said now
         """
 
     @abc.abstractmethod
@@ -56,6 +58,8 @@ class Method(abc.ABC):
 
         Whatever it changes, the guest undoes by itself after the lease.
 
+        :raises GuardianBusy, GuestFrozen: another window, or freeze, is in
+            the way; nothing was changed
         :raises GuardianUnable: this guest lacks what it needs and was not
             changed: the next method may do
         :raises WriteThroughError: it could not; ``release`` is still due

@@ -53,22 +53,20 @@ class Frozen:
     def freeze(self, mountpoints: Sequence[str]) -> None:
         """Freeze them, all or none.
 
+        :raises GuestFrozen: somebody else's freeze is in the way
         :raises AgentError: they are not frozen
         """
-        if self._guest.agent.frozen():
-            raise exceptions.AgentError(
-                f'instance {self._guest.instance} is frozen by somebody '
-                f'else: thaw it, or wait for who did it')
+        self._check_not_frozen()
         self._guest.before_freeze()
         self._began = time.monotonic()
         self._thaw_is_due = True
         try:
-            self._count = self._guest.agent.freeze(mountpoints)
-            if self._count != len(mountpoints):
-                raise exceptions.AgentError(
-                    f'{self._count} of {len(mountpoints)} file systems could '
-                    f'be frozen in instance {self._guest.instance}; others '
-                    f'may be frozen by somebody else')
+            self._freeze_all(mountpoints)
+        except exceptions.AgentRefused:
+            # What it had begun it has undone. Another host may be first.
+            self._thaw_is_due = False
+            self._check_not_frozen()
+            raise
         except exceptions.WriteThroughError as error:
             with contextlib.suppress(exceptions.WriteThroughError):
                 if self._may_be_frozen(error):
@@ -78,6 +76,18 @@ class Frozen:
         self._timer = threading.Timer(self._timeout, self._expire)
         self._timer.daemon = True
         self._timer.start()
+
+    def _freeze_all(self, mountpoints: Sequence[str]) -> None:
+        self._count = self._guest.agent.freeze(mountpoints)
+        if self._count != len(mountpoints):
+            raise exceptions.AgentError(
+                f'{self._count} of {len(mountpoints)} file systems could be '
+                f'frozen in instance {self._guest.instance}; others may be '
+                f'frozen by somebody else')
+
+    def _check_not_frozen(self) -> None:
+        if self._guest.agent.frozen():
+            raise exceptions.GuestFrozen(self._guest.instance)
 
     def thaw(self) -> bool:
         """End it; harmless when it has ended.

@@ -12,6 +12,7 @@
 
 """Guests that permit less: guest-exec blocked, frozen by somebody, paused."""
 
+import threading
 import time
 
 from cinder_wt_backup import evidence
@@ -72,7 +73,7 @@ class Freeze(base.TestCase):
         self.machine.guest.command('guest-fsfreeze-freeze-list',
                                    mountpoints=[point])
         try:
-            with self.window(disk) as verdict:
+            with self.window(disk, lock_timeout=3) as verdict:
                 pass
             self.assertEqual('frozen', self.machine.guest.command(
                 'guest-fsfreeze-status'))
@@ -80,6 +81,21 @@ class Freeze(base.TestCase):
             self.machine.guest.command('guest-fsfreeze-thaw')
         self.assertEqual(Level.CRASH, verdict[0].level, verdict)
         self.assertIn('frozen', verdict[0].reason)
+
+    def test_another_hosts_freeze_is_waited_for(self) -> None:
+        disk = self.volume()
+        point = self.mount(disk.name, 'mkfs.ext4 -q')
+        before = self.machine.guest.state()
+        self.machine.guest.command('guest-fsfreeze-freeze-list',
+                                   mountpoints=[point])
+        thaw = threading.Timer(3, self.machine.guest.command,
+                               ('guest-fsfreeze-thaw',))
+        thaw.start()
+        with self.window(disk) as verdict:
+            pass
+        thaw.join()
+        self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
+        self.unchanged_by(before)
 
     def test_a_paused_guest(self) -> None:
         disk = self.volume()

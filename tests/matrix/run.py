@@ -164,7 +164,8 @@ def _window(row: _Row) -> tuple[evidence.Evidence, pathlib.Path]:
         window = windows.Window(
             [guests_seen.Target(disk.volume, machines.PROJECT,
                                 row.machine.instance, during.uris)],
-            base.options(barrier='freeze' if row.case.barrier else 'none'))
+            base.options(barrier='freeze' if row.case.barrier else 'none',
+                         lock_timeout=5))
         window.open()
         try:
             snapshot = disk.snapshot()

@@ -85,7 +85,7 @@ class UntouchedTest(base.WindowTestCase):
     @ddt.unpack
     def test_the_reason_is_said(self, spoil: Any, words: str) -> None:
         spoil(self.domain)
-        proof = self.proof()
+        proof = self.proof(lock_timeout=1)
         self.assertEqual(Level.CRASH, proof.level)
         self.assertIn(words, proof.reason)
         self.assertEqual([], self.guardian.arguments)
@@ -187,6 +187,7 @@ class LockTest(base.WindowTestCase):
         self.assertIn('was not released', self.log.output)
 
 
+@ddt.ddt
 class ReleaseTest(base.WindowTestCase):
 
     def fail_once(self, command: str) -> None:
@@ -256,6 +257,16 @@ class ReleaseTest(base.WindowTestCase):
         window.open()
         window.close()
         self.assertFalse(window.left_changed)
+
+    @ddt.data(set(), EXEC)
+    def test_another_hosts_freeze_is_waited_for(self, blocked: set[str]
+                                                ) -> None:
+        self.domain.agent.blocked = blocked
+        self.domain.agent.frozen = ['/srv']
+        threading.Timer(0.3, self.domain.agent.frozen.clear).start()
+        proof = self.proof()
+        self.assertGreaterEqual(proof.level, Level.WRITE_THROUGH, proof)
+        self.assertEqual([], self.domain.agent.frozen)
 
     def test_a_guest_that_was_busy_is_asked_again(self) -> None:
         self.guardian.exits['start'] = [4, 4]

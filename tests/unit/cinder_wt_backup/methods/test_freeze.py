@@ -65,6 +65,15 @@ class FrozenTest(base.GuestTestCase):
         self.assertFalse(self.frozen.thaw())
         self.assertEqual(['/srv'], self.domain.agent.frozen)
 
+    def test_a_freeze_that_came_first_is_left_alone(self) -> None:
+        def refuse(mountpoints: list[str]) -> None:
+            self.domain.agent.frozen = ['/srv']
+            raise fake.Refused('guest-fsfreeze-freeze-list has been disabled')
+        self.domain.agent.answers[fake.FREEZE] = refuse
+        self.assertRaises(exceptions.GuestFrozen, self.frozen.freeze, ['/mnt'])
+        self.assertFalse(self.frozen.thaw())
+        self.assertEqual(['/srv'], self.domain.agent.frozen)
+
     def test_all_or_none(self) -> None:
         error = self.assertRaises(exceptions.AgentError, self.frozen.freeze,
                                   ['/mnt', '/not-a-mount'])
