@@ -85,8 +85,8 @@ def release(context: Any, volume: Any, entry: record.Entry,
     until its lease has surely ended, or, frozen, while it is attached.
     """
     LOG.warning('The window %(token)s of backup %(backup)s on volume '
-                '%(volume)s was left open by a process that is gone; '
-                'releasing it.',
+                '%(volume)s was left open by a process that is gone, or that '
+                'could not close it; releasing it.',
                 {'token': entry.token, 'backup': entry.backup,
                  'volume': volume.id})
     try:
