@@ -95,6 +95,13 @@ class TestCase(base.BaseTestCase):
         self.addCleanup(self.machine.shell, f'umount {point}')
         return point
 
+    def hide(self, *programs: str) -> None:
+        """Have the guest lack some programs, for this test."""
+        for program in programs:
+            self.machine.shell(f'mv {program} {program}.hidden')
+            self.addCleanup(self.machine.shell,
+                            f'mv {program}.hidden {program}')
+
     def target(self, disk: machine.Disk, **other: object) -> guest.Target:
         """Return the volume as attachments.locate would."""
         values = {'volume': disk.volume, 'project': machine.PROJECT,

@@ -224,7 +224,10 @@ class FrozenByOthers(WindowTestCase):
         """As who froze it; fails if somebody else thawed it."""
         self.machine.shell(f'fsfreeze -u {self.point}')
 
-    def test_it_is_put_back_by_the_next_try(self) -> None:
+    @ddt.data((), ('/usr/bin/perl',))
+    def test_it_is_put_back_by_the_next_try(self, lacks: tuple[str, ...]
+                                            ) -> None:
+        self.hide(*lacks)
         opened = self.open()
         self.freeze()
         proof = self.close(opened)
@@ -276,10 +279,7 @@ class Tools(base.TestCase):
                            f'/dev/{disk.name} {point} ext4 commit=15,noauto" '
                            '>>/etc/fstab')
         self.addCleanup(self.machine.shell, 'mv /etc/kept /etc/fstab')
-        for program in programs:
-            self.machine.shell(f'mv {program} {program}.hidden')
-            self.addCleanup(self.machine.shell,
-                            f'mv {program}.hidden {program}')
+        self.hide(*programs)
         before = self.machine.guest.state()
         with self.window(disk, **values) as verdict:
             pass
