@@ -147,7 +147,7 @@ def _volumes() -> list[graph.Node]:
 
 
 def _computes() -> list[graph.Node]:
-    ready = ('nova-data', 'rabbitmq')
+    ready = ('nova-data', 'rabbitmq', 'placement')
     paste = layout.VENV / 'etc' / 'nova' / 'api-paste.ini'
     return [
         graph.Step('nova-data', database.sync_nova, ('databases',)),
@@ -158,8 +158,9 @@ def _computes() -> list[graph.Node]:
               OS_PLACEMENT_CONFIG_DIR=str(layout.PLACEMENT_CONF.parent)),
         _wsgi('network', 'tests.cloud.network:application', ('prepare',),
               PYTHONPATH=str(layout.ROOT)),
+        # They may end if they meet a Placement that is just starting.
         _agent('nova-conductor', layout.NOVA_CONF, ready),
-        _agent('nova-scheduler', layout.NOVA_CONF, (*ready, 'placement')),
+        _agent('nova-scheduler', layout.NOVA_CONF, ready),
         _wsgi('nova-api', 'nova.wsgi.osapi_compute:application',
               ('nova-conductor', 'accounts'),
               OS_NOVA_CONFIG_FILES=f'{paste};{layout.NOVA_CONF}'),
@@ -169,8 +170,8 @@ def _computes() -> list[graph.Node]:
                    ('libvirtd', 'ceph-pools', 'old-servers'), once=False,
                    undo=_shut_down_servers),
         _agent('nova-compute', layout.NOVA_CPU_CONF, (
-            'nova-conductor', 'placement', 'network', 'glance', 'cinder-api',
-            'hypervisor', 'ceph-mgr')),
+            'nova-conductor', 'network', 'glance', 'cinder-api', 'hypervisor',
+            'ceph-mgr')),
         graph.Step('compute-host', _wait_for_compute,
                    ('nova-compute', 'nova-scheduler')),
         graph.Step('flavor', resources.create_flavor, ('nova-api',)),
