@@ -27,13 +27,12 @@ class Method(abc.ABC):
     whatever ``engage`` came to; that is called again as long as another
     window, or freeze, is in the way.
 
-    :ivar left_over: what ``release`` knows to be not as before yet, in words;
-        ``abandon`` is called later on, to try again
-
     :param guest: the guest
     :param token: the window's name, unique, hexadecimal
     :param options: the ``[write_through]`` section
     :cvar remedy: what puts back a guest that could not be released
+    :ivar left_over: what ``release`` knows to be not as before yet, in words;
+        ``abandon`` is called later on, to try again
     """
 
     remedy: ClassVar[str] = 'the guest does it by itself when its lease ends'
