@@ -191,8 +191,7 @@ class WindowTest(base.WindowTestCase):
         proof = self.answered(name, text)
         self.assertLessEqual(proof.level, self.true_level())
 
-    # A guest that stays frozen is asked again, for a second each time.
-    @hypothesis.settings(QUICK, max_examples=30)
+    @QUICK
     @hypothesis.given(
         strategies.sampled_from([fake.FSINFO, fake.FREEZE, fake.THAW,
                                  fake.FREEZE_STATUS]), ANSWER)
