@@ -20,6 +20,7 @@ import functools
 import pathlib
 import shutil
 import tempfile
+import time
 
 from cinder import coordination
 from oslo_config import cfg
@@ -155,6 +156,37 @@ class TestCase(base.BaseTestCase):
     def unchanged_by(self, before: str) -> None:
         """See that the guest is as it was, to the last byte."""
         self.assertEqual(before, self.machine.guest.state())
+
+
+class OpenWindowTestCase(TestCase):
+    """A file system, and windows that are open by themselves."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.disk = self.volume()
+        self.point = self.mount(self.disk.name, 'mkfs.ext4 -q')
+        self.before = self.machine.guest.state()
+
+    def open(self, **values: object) -> window.Window:
+        """Open a window; whether it is closed is the test's affair."""
+        opened = window.Window([self.target(self.disk)],
+                               options(**values))
+        opened.open()
+        self.assert_synchronous()
+        return opened
+
+    def assert_synchronous(self) -> None:
+        """See that the file system has the flag."""
+        self.assertIn('rw,sync', self.machine.shell(
+            f'grep " {self.point} " /proc/self/mountinfo'))
+
+    def assert_put_back_in(self, seconds: float) -> None:
+        """Wait until the guest is as it was."""
+        end = time.monotonic() + seconds
+        while self.machine.guest.state() != self.before:
+            if time.monotonic() > end:
+                self.unchanged_by(self.before)
+            time.sleep(0.5)
 
 
 def kinds(verdict: Sequence[evidence.Evidence]) -> dict[str, int]:

@@ -14,7 +14,6 @@
 
 import time
 
-import ddt
 import fixtures
 
 from cinder_wt_backup import agent
@@ -22,7 +21,6 @@ from cinder_wt_backup import evidence
 from cinder_wt_backup import exceptions
 from cinder_wt_backup import guardian
 from cinder_wt_backup import guest
-from cinder_wt_backup import window
 from tests.functional import base
 
 Level = evidence.Level
@@ -36,34 +34,7 @@ exec /usr/bin/hidden "$@"
 '''
 
 
-class WindowTestCase(base.TestCase):
-    """A file system, and windows that are open by themselves."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.disk = self.volume()
-        self.point = self.mount(self.disk.name, 'mkfs.ext4 -q')
-        self.before = self.machine.guest.state()
-
-    def open(self, **values: object) -> window.Window:
-        """Open a window; whether it is closed is the test's affair."""
-        opened = window.Window([self.target(self.disk)],
-                               base.options(**values))
-        opened.open()
-        self.assertIn('rw,sync', self.machine.shell(
-            f'grep " {self.point} " /proc/self/mountinfo'))
-        return opened
-
-    def assert_put_back_in(self, seconds: float) -> None:
-        """Wait until the guest is as it was."""
-        end = time.monotonic() + seconds
-        while self.machine.guest.state() != self.before:
-            if time.monotonic() > end:
-                self.unchanged_by(self.before)
-            time.sleep(0.5)
-
-
-class Lease(WindowTestCase):
+class Lease(base.OpenWindowTestCase):
     """A window that nobody closes; the guest does."""
 
     def guardian(self, token: str) -> guardian.Guardian:
@@ -150,8 +121,7 @@ class Lease(WindowTestCase):
         self.machine.shell(
             f'/bin/sh {folder}/guardian.start release {token} & p=$!; '
             f'while [ ! -s {folder}/taken ]; do :; done; kill -9 $p')
-        self.assertIn('rw,sync', self.machine.shell(
-            f'grep " {self.point} " /proc/self/mountinfo'))
+        self.assert_synchronous()
 
     def test_a_release_that_was_killed_is_finished_by_the_next(self) -> None:
         mine = self.guardian('aa')
@@ -190,8 +160,7 @@ class Lease(WindowTestCase):
         self.assertEqual(1, self.agent.freeze([self.point]))
         time.sleep(4)
         self.assert_thawed(self.point)
-        self.assertIn('rw,sync', self.machine.shell(
-            f'grep " {self.point} " /proc/self/mountinfo'))
+        self.assert_synchronous()
         self.assertIn('same', mine.release().words)
         self.assert_put_back_in(PATIENCE)
 
@@ -199,72 +168,6 @@ class Lease(WindowTestCase):
         """See that the guest thawed itself: its agent has nothing to thaw."""
         self.assertEqual(0, self.agent.thaw())
         self.machine.shell(f'touch {folder}/writable')
-
-
-@ddt.ddt
-class FrozenByOthers(WindowTestCase):
-    """While a file system is frozen, the kernel lets no flag be moved."""
-
-    def close(self, opened: window.Window) -> evidence.Evidence:
-        opened.covered()
-        return opened.close()
-
-    def assert_synchronous(self) -> None:
-        self.assertIn('rw,sync', self.machine.shell(
-            f'grep " {self.point} " /proc/self/mountinfo'))
-
-    def freeze(self, script: str = '') -> None:
-        """As its admin, a snapshot of LVM or another program does."""
-        self.machine.shell(f'fsfreeze -f {self.point}; {script}')
-        # Harmless when it was thawed.
-        self.addCleanup(self.machine.shell,
-                        f'fsfreeze -u {self.point} 2>/dev/null || :')
-
-    def thaw(self) -> None:
-        """As who froze it; fails if somebody else thawed it."""
-        self.machine.shell(f'fsfreeze -u {self.point}')
-
-    @ddt.data((), ('/usr/bin/perl',))
-    def test_it_is_put_back_by_the_next_try(self, lacks: tuple[str, ...]
-                                            ) -> None:
-        self.hide(*lacks)
-        opened = self.open()
-        self.freeze()
-        proof = self.close(opened)
-        self.assertEqual(Level.WRITE_THROUGH, proof.level, proof)
-        self.assertTrue(opened.left_changed)
-        self.assert_synchronous()
-        self.thaw()
-        window.abandon([self.target(self.disk)], opened.token, False,
-                       base.options())
-        self.unchanged_by(self.before)
-
-    def test_it_is_put_back_by_the_lease(self) -> None:
-        opened = self.open(lease=15)
-        self.freeze()
-        self.close(opened)
-        time.sleep(15)
-        self.assert_synchronous()
-        self.thaw()
-        self.assert_put_back_in(PATIENCE)
-
-    def test_it_was_frozen_for_a_moment(self) -> None:
-        opened = self.open()
-        self.freeze(f'(sleep 1.5; fsfreeze -u {self.point}) '
-                    '>/dev/null 2>&1 </dev/null &')
-        self.close(opened)
-        self.assertFalse(opened.left_changed)
-        self.unchanged_by(self.before)
-
-    @ddt.data('write_through', 'freeze')
-    def test_it_was_frozen_before_and_stays_so(self, method: str) -> None:
-        self.freeze()
-        with self.window(self.disk, methods=[method],
-                         barrier='freeze') as verdict:
-            pass
-        self.thaw()
-        self.assertIn('frozen by somebody else', verdict[0].reason)
-        self.unchanged_by(self.before)
 
 
 class Tools(base.TestCase):

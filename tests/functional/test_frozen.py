@@ -1,0 +1,86 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Somebody in the guest freezes the file system of a window."""
+
+import time
+
+import ddt
+
+from cinder_wt_backup import evidence
+from cinder_wt_backup import window
+from tests.functional import base
+
+Level = evidence.Level
+PATIENCE = 30
+
+
+@ddt.ddt
+class FrozenByOthers(base.OpenWindowTestCase):
+    """While a file system is frozen, the kernel lets no flag be moved."""
+
+    def close(self, opened: window.Window) -> evidence.Evidence:
+        opened.covered()
+        return opened.close()
+
+    def freeze(self, script: str = '') -> None:
+        """As its admin, a snapshot of LVM or another program does."""
+        self.machine.shell(f'fsfreeze -f {self.point}; {script}')
+        # Harmless when it was thawed.
+        self.addCleanup(self.machine.shell,
+                        f'fsfreeze -u {self.point} 2>/dev/null || :')
+
+    def thaw(self) -> None:
+        """As who froze it; fails if somebody else thawed it."""
+        self.machine.shell(f'fsfreeze -u {self.point}')
+
+    @ddt.data((), ('/usr/bin/perl',))
+    def test_it_is_put_back_by_the_next_try(self, lacks: tuple[str, ...]
+                                            ) -> None:
+        self.hide(*lacks)
+        opened = self.open()
+        self.freeze()
+        proof = self.close(opened)
+        self.assertEqual(Level.WRITE_THROUGH, proof.level, proof)
+        self.assertTrue(opened.left_changed)
+        self.assert_synchronous()
+        self.thaw()
+        window.abandon([self.target(self.disk)], opened.token, False,
+                       base.options())
+        self.unchanged_by(self.before)
+
+    def test_it_is_put_back_by_the_lease(self) -> None:
+        opened = self.open(lease=15)
+        self.freeze()
+        self.close(opened)
+        time.sleep(15)
+        self.assert_synchronous()
+        self.thaw()
+        self.assert_put_back_in(PATIENCE)
+
+    def test_it_was_frozen_for_a_moment(self) -> None:
+        opened = self.open()
+        self.freeze(f'(sleep 1.5; fsfreeze -u {self.point}) '
+                    '>/dev/null 2>&1 </dev/null &')
+        self.close(opened)
+        self.assertFalse(opened.left_changed)
+        self.unchanged_by(self.before)
+
+    @ddt.data('write_through', 'freeze')
+    def test_it_was_frozen_before_and_stays_so(self, method: str) -> None:
+        self.freeze()
+        with self.window(self.disk, methods=[method],
+                         barrier='freeze') as verdict:
+            pass
+        self.thaw()
+        self.assertIn('frozen by somebody else', verdict[0].reason)
+        self.unchanged_by(self.before)
