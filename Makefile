@@ -8,8 +8,9 @@ STESTR := PYTHONWARNINGS=ignore $(VENV)/bin/stestr run --serial
 THREADS := OS_CINDER_DISABLE_EVENTLET_PATCHING=true
 
 .DEFAULT_GOAL := help
-.PHONY: help install cloud test pep8 unit cinder-tests releases functional \
-	system faults matrix drivers demo benchmark status down destroy
+.PHONY: help install cloud test pep8 unit native inside storm cinder-tests \
+	releases functional system faults matrix pulse drivers demo benchmark \
+	status down destroy
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -20,7 +21,7 @@ install: ## packages, virtual environment, guest image
 cloud: install ## bring up the test cloud
 	@python3 -m tests.cloud up
 
-test: pep8 unit cinder-tests functional system ## all tests: what CI runs
+test: pep8 unit native cinder-tests functional system ## all tests: what CI runs
 
 pep8: install ## style, types, security
 	@$(VENV)/bin/tox -q -e pep8
@@ -28,6 +29,15 @@ pep8: install ## style, types, security
 unit: install ## unit tests: no root, no cloud
 	@PYTHONWARNINGS=ignore $(VENV)/bin/stestr run
 	@$(THREADS) PYTHONWARNINGS=ignore $(VENV)/bin/stestr -q run
+
+native: install ## what runs in guests, on this kernel's loop devices; root
+	@$(STESTR) --test-path tests/native
+
+inside: install ## every call of the program in guests goes wrong, once
+	@$(PYTHON) -m tests.inside $(INSIDE)
+
+storm: install ## a user of the guest with 300,000 mounts, or with processes
+	@$(PYTHON) -m tests.inside.storm $(STORM)
 
 cinder-tests: install ## Cinder's own backup tests, with the plugin as driver
 	@$(PYTHON) -m tests.releases --release 2026.2 --suite 'cinder$$'
@@ -37,6 +47,9 @@ releases: install ## our tests and Cinder's own in each supported release
 
 matrix: install ## the level that each kind of volume reaches, as a table
 	@$(PYTHON) -m tests.matrix $(MATRIX)
+
+pulse: install ## long write(2) calls on kernels that need a pulse
+	@$(PYTHON) -m tests.matrix.pulse $(PULSE)
 
 functional: install ## windows on a real guest behind a real libvirt
 	@python3 -m tests.cloud up libvirtd
@@ -55,7 +68,7 @@ demo: ## stock Cinder and the plugin side by side, in a real cloud
 	@python3 -m tests.demo
 
 benchmark: cloud ## how long a window takes
-	@$(PYTHON) -m tests.demo.benchmark
+	@$(PYTHON) -m tests.demo.benchmark $(BENCHMARK)
 
 status: ## the test cloud's services
 	@python3 -m tests.cloud status

@@ -37,6 +37,8 @@ FSINFO = 'guest-get-fsinfo'
 FREEZE = 'guest-fsfreeze-freeze-list'
 FREEZE_STATUS = 'guest-fsfreeze-status'
 THAW = 'guest-fsfreeze-thaw'
+# What no agent carries out while the guest is frozen.
+NOT_FROZEN = frozenset({EXEC, FSINFO, FREEZE})
 
 # Characters of one answer, mount points of one fsinfo, characters of one (a
 # Linux path has no more), and any number: process ids, statuses, counts.
@@ -115,7 +117,11 @@ class Agent:
         :param timeout: seconds until it must have ended
         :raises ProgramNotStarted: there is no such program, or it was not
             permitted
+        :raises GuestFrozen: somebody froze the guest: it was not started
         :raises AgentError: it did not end in time, or ended by a signal
+
+        Its end is heard also when the guest is frozen meanwhile, as Nova does
+        for its own snapshots: an agent that refuses to say is asked again.
         """
         pid = self._started(argv, stdin)
         poll = tenacity.Retrying(
@@ -126,7 +132,7 @@ class Agent:
             sleep=time.sleep)
         time.sleep(FIRST_POLL)
         try:
-            status = poll(self._exec_status, pid)
+            status = poll(self._status_unless_frozen, pid)
         except tenacity.RetryError as error:
             raise exceptions.AgentError(
                 f'a program in instance {self.instance} did not end within '
@@ -146,6 +152,13 @@ class Agent:
         """Return whether the agent holds a freeze (guest-fsfreeze-status)."""
         return bool(self._command(FREEZE_STATUS) == 'frozen')
 
+    def knows_of_freeze(self) -> bool:
+        """Whether it is known to be frozen; old agents may not say."""
+        try:
+            return self.frozen()
+        except exceptions.AgentRefused:
+            return False
+
     def freeze(self, mountpoints: Sequence[str]) -> int:
         """Freeze those and return how many filesystems that were.
 
@@ -163,16 +176,23 @@ class Agent:
 
     def _started(self, argv: Sequence[str], stdin: bytes) -> int:
         try:
-            answer = self._command(
-                EXEC, path=argv[0], arg=list(argv[1:]),
-                **{'input-data': base64.b64encode(stdin).decode(),
-                   'capture-output': True})
+            given = ({'input-data': base64.b64encode(stdin).decode()}
+                     if stdin else {})
+            answer = self._command(EXEC, path=argv[0], arg=list(argv[1:]),
+                                   **{'capture-output': True}, **given)
         except exceptions.AgentRefused as error:
+            if self.knows_of_freeze():
+                raise exceptions.GuestFrozen(self.instance) from error
             raise exceptions.ProgramNotStarted(str(error)) from error
         return _number(_of(dict, answer).get('pid'))
 
-    def _exec_status(self, pid: int) -> dict[str, Any]:
-        return _of(dict, self._command(EXEC_STATUS, pid=pid))
+    def _status_unless_frozen(self, pid: int) -> dict[str, Any]:
+        try:
+            return _of(dict, self._command(EXEC_STATUS, pid=pid))
+        except exceptions.AgentRefused:
+            if self.knows_of_freeze():
+                return {}           # to be asked again
+            raise
 
     def _command(self, name: str, **arguments: Any) -> Any:
         request: dict[str, Any] = {'execute': name}

@@ -29,6 +29,8 @@ from oslo_log import log as logging
 from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
 from cinder_wt_backup import guest
+from cinder_wt_backup import plain
+from cinder_wt_backup import policy
 
 LOG = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ def locate(context: Any, volume: Any, options: Any) -> list[guest.Target]:
             volume=volume.id, project=volume.project_id, instance=instance,
             uris=_uris(context, instance, rows, options),
             source=_source(rows),
+            no_exec=policy.forbids_programs(volume.metadata),
             elsewhere=functools.partial(
                 _uris_now, context, volume.id, instance, options))
         for instance, rows in instances.items()]
@@ -125,7 +128,7 @@ def _ask_nova(context: Any, instance: str, timeout: int) -> str | None:
         LOG.warning('Nova does not say where instance %(instance)s runs: '
                     '%(error)s. Check the [nova] section, or list the compute '
                     'hosts in [%(group)s] libvirt_hosts.',
-                    {'instance': instance, 'error': error,
+                    {'instance': instance, 'error': plain.text(error),
                      'group': conf.GROUP})
         return None
     host: str | None = getattr(server, HOST_ATTRIBUTE, None)

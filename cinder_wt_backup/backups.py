@@ -28,6 +28,7 @@ from oslo_log import log as logging
 from cinder_wt_backup import attachments
 from cinder_wt_backup import evidence
 from cinder_wt_backup import exceptions
+from cinder_wt_backup import plain
 from cinder_wt_backup import policy
 from cinder_wt_backup import record
 from cinder_wt_backup import recovery
@@ -139,9 +140,10 @@ class Backups:
         """Close what was left open; never fails."""
         try:
             recovery.recover(context, host, self._options)
-        except Exception:
+        except Exception as error:
             # The service has to work all the same, and tries again.
-            LOG.exception('Windows that were left open cannot be looked for.')
+            LOG.error('Windows that were left open cannot be looked for.',
+                      exc_info=plain.error(error))
 
     def _open_elsewhere(self, context: Any,
                         backup: Any) -> record.Entry | None:
@@ -176,7 +178,8 @@ class Backups:
             problem = str(error)
         except Exception as error:
             # No backup fails because looking had trouble.
-            LOG.exception('Volume %s: unexpected error.', volume.id)
+            LOG.error('Volume %s: unexpected error.', volume.id,
+                      exc_info=plain.error(error))
             problem = f'unexpected error: {error}'
         verdicts.conclude(context, backup, evidence.Evidence(
             evidence.Level.CRASH, problem))

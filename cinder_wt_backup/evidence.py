@@ -19,6 +19,8 @@ import dataclasses
 import enum
 import functools
 
+from cinder_wt_backup import plain
+
 PREFIX = 'wt:'
 # Cinder keeps metadata values in columns of this width.
 WIDTH = 255
@@ -61,15 +63,21 @@ class Evidence:
     freeze_ms: int = 0
     verified: str = ''
 
+    def __post_init__(self) -> None:
+        # A reason may quote a library, and goes to logs and users' terminals.
+        object.__setattr__(self, 'reason',
+                           plain.text(self.reason, plain.MAX_TEXT))
+
     def lowered(self, level: Level, reason: str) -> 'Evidence':
         """Return this evidence with a claim of ``level`` at the most."""
         if self.level <= level:
             return self
         return dataclasses.replace(self, level=level, reason=reason)
 
-    def with_reason(self, reason: str) -> 'Evidence':
+    def with_remark(self, remark: str) -> 'Evidence':
         """Return it with a remark that does not change the claim."""
-        return dataclasses.replace(self, reason=reason)
+        return dataclasses.replace(self, reason='; '.join(
+            text for text in (self.reason, remark) if text))
 
     def with_freeze(self, milliseconds: int) -> 'Evidence':
         """Return it as of a method that was topped by a freeze."""

@@ -15,12 +15,21 @@
 Every error of an outside thing (libvirt, the guest agent, the guardian) is
 translated into one of these where it arises. Its text is what an operator
 reads, in the log and as ``wt:reason`` in the backup's metadata, so it names
-what happened and what to do about it.
+what happened and what to do about it, and is made plain here, once for all of
+them: what an outside thing said may be in it.
 """
+
+from cinder_wt_backup import plain
 
 
 class WriteThroughError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package.
+
+    :param message: may have text of others in it
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain.text(message, plain.MAX_TEXT))
 
 
 class ConfigurationError(WriteThroughError):
@@ -46,12 +55,21 @@ class DomainNotFound(Unreachable):
 class DomainNotRunning(Unreachable):
     """The domain is there but its guest does not run.
 
-    :ivar shut_off: the instance is shut off, rather than paused or crashed
+    :ivar shut_off: the instance is shut off, rather than paused, suspended
+        or crashed
+    :ivar memory_gone: it has forgotten everything: there is nothing to be put
+        back in it, though it may not have been shut off
     """
 
-    def __init__(self, message: str, shut_off: bool) -> None:
+    def __init__(self, message: str, shut_off: bool = False,
+                 memory_gone: bool = False) -> None:
         super().__init__(message)
         self.shut_off = shut_off
+        self.memory_gone = memory_gone
+
+
+class DiskUnsafe(WriteThroughError):
+    """What a guest flushes may not reach the volume: nothing can be proven."""
 
 
 class AgentError(WriteThroughError):
@@ -87,7 +105,22 @@ class GuardianError(WriteThroughError):
 
 
 class GuardianUnable(GuardianError):
-    """The guardian could not start: the guest was not changed."""
+    """The guardian could not start: the guest was not changed.
+
+    :ivar flushed: but what was dirty in it was written
+    """
+
+    def __init__(self, message: str, flushed: bool = False) -> None:
+        super().__init__(message)
+        self.flushed = flushed
+
+
+class GuardianStuck(GuardianError):
+    """The guest is still changed: putting it back is to be tried again."""
+
+
+class GuardianUnknown(GuardianError):
+    """How it ended says nothing: the guest may be changed."""
 
 
 class GuardianLapsed(GuardianError):

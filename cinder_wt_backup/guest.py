@@ -14,6 +14,7 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import dataclasses
 
@@ -30,6 +31,7 @@ class Target:
     :ivar uris: libvirt's URIs of the hosts that may run it: more than one
         during a live migration
     :ivar source: the network source that Cinder gave out for the volume
+    :ivar no_exec: the volume's owner permits no programs in his guest
     :ivar elsewhere: returns the URIs of today, to be asked when none of
         ``uris`` has it: it may have been migrated since
     """
@@ -39,6 +41,7 @@ class Target:
     instance: str
     uris: tuple[str, ...]
     source: str | None = None
+    no_exec: bool = False
     elsewhere: Callable[[], tuple[str, ...]] = dataclasses.field(
         default=tuple, compare=False, repr=False)
 
@@ -56,6 +59,7 @@ class Guest:
         self.instance = target.instance
         self.disk = disk
         self.agent = guest_agent
+        self._no_exec = target.no_exec
         self._known: frozenset[str] | None = None
         self.before_freeze: Callable[[], None] = lambda: None
 
@@ -65,12 +69,27 @@ class Guest:
         self.disk, self.agent = found.disk, found.agent
 
     @property
+    def unsafe(self) -> str:
+        """Why nothing can be proven of this volume in it; empty: it can."""
+        return self.disk.unsafe and (
+            f'the disk {self.disk.target} of instance {self.instance}: '
+            f'{self.disk.unsafe}')
+
+    @property
     def _permitted(self) -> frozenset[str]:
         # No functools.cached_property: before Python 3.12 all guests share
         # its lock, and would wait for one whose agent is silent.
         if self._known is None:
             self._known = self.agent.permitted()
         return self._known
+
+    def runs_programs(self) -> bool:
+        """Whether its agent and the volume's owner permit programs in it.
+
+        :raises AgentError: the agent does not say
+        """
+        return not self._no_exec and {
+            agent.EXEC, agent.EXEC_STATUS} <= self._permitted
 
     def require(self, *commands: str) -> None:
         """See that the agent carries these out.
@@ -80,11 +99,11 @@ class Guest:
             everything but a thaw
         :raises AgentError: it did not say
         """
-        blocked = [name for name in commands if name not in self._permitted]
-        if (blocked and agent.FREEZE_STATUS in self._permitted
-                and self.agent.frozen()):
+        blocked = self._blocked(commands)
+        if blocked and not self._permitted & agent.NOT_FROZEN:
+            # Whoever froze it may have ended that since it was asked.
             self._known = None
-            raise exceptions.GuestFrozen(self.instance)
+            blocked = self._blocked(commands)
         if blocked:
             raise exceptions.CommandBlocked(
                 f'the guest agent of instance {self.instance} blocks '
@@ -92,12 +111,33 @@ class Guest:
                 f'/etc/sysconfig/qemu-ga), or update an agent that is too '
                 f'old for it')
 
+    def _blocked(self, commands: Sequence[str]) -> list[str]:
+        """Return those that the agent does not carry out.
+
+        :raises GuestFrozen: it may, once somebody has thawed the guest
+        """
+        blocked = [name for name in commands if name not in self._permitted]
+        if (blocked and agent.FREEZE_STATUS in self._permitted
+                and self.agent.frozen()):
+            self._known = None
+            raise exceptions.GuestFrozen(self.instance)
+        return blocked
+
     def mounts(self) -> list[agent.Mount]:
         """Return the filesystems on the volume, one mount of each.
 
         As the agent sees them: not those of other mount namespaces.
+
+        :raises GuestFrozen: somebody froze the guest since it was looked at
+        :raises AgentError: the agent does not say
         """
-        found = {mount.name: mount for mount in self.agent.mounts()
+        try:
+            mounts = self.agent.mounts()
+        except exceptions.AgentRefused:
+            if self.agent.frozen():
+                raise exceptions.GuestFrozen(self.instance) from None
+            raise
+        found = {mount.name: mount for mount in mounts
                  if self._on_volume(mount)}
         return list(found.values())
 
@@ -113,7 +153,7 @@ def reach(target: Target, timeout: int) -> Iterator[Guest]:
     """Connect to the guest of a target.
 
     :param timeout: seconds for each call on the way
-    :raises DomainNotRunning: the instance is off or paused
+    :raises DomainNotRunning: the instance is off, paused or suspended
     :raises Unreachable: no host has it with that volume, or no agent answers
     """
     with contextlib.ExitStack() as stack:
@@ -153,5 +193,5 @@ def _doubt(error: exceptions.Unreachable) -> int:
     if isinstance(error, exceptions.HostUnreachable):
         return 0
     if isinstance(error, exceptions.DomainNotRunning):
-        return 2 if error.shut_off else 1
+        return 2 if error.memory_gone else 1
     return 3

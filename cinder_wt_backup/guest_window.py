@@ -29,6 +29,7 @@ from cinder_wt_backup import exceptions
 from cinder_wt_backup import guest as guests
 from cinder_wt_backup import methods
 from cinder_wt_backup.methods import base
+from cinder_wt_backup import plain
 
 LOG = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class GuestWindow:
         self._options = options
         self._before_freeze = before_freeze
         self._problem = ''
+        self._flushed = False
         self._put_back = False
         self._stack = contextlib.ExitStack()
         self._method: base.Method | None = None
@@ -85,8 +87,9 @@ class GuestWindow:
             self._problem = str(error)
         except Exception as error:
             # Of libraries and hostile answers: no backup fails by it.
-            LOG.exception('Instance %s: unexpected error while opening a '
-                          'window.', self.target.instance)
+            LOG.error('Instance %s: unexpected error while opening a '
+                      'window.', self.target.instance,
+                      exc_info=plain.error(error))
             self._problem = f'unexpected error: {error}'
 
     def close(self) -> evidence.Evidence:
@@ -94,17 +97,23 @@ class GuestWindow:
         with self._stack:
             proof = self._released()
         if self._problem and not self.engaged:
-            return evidence.Evidence(CRASH, self._problem)
+            return evidence.Evidence(
+                evidence.Level.FLUSHED if self._flushed else CRASH,
+                self._problem)
         return proof
 
     def _engage(self, guest: guests.Guest) -> None:
-        """Make it consistent by the first method that it permits."""
+        """Make it consistent by the first method that it permits.
+
+        If its disk keeps what it is told to keep: else nothing is gained by
+        changing the guest.
+        """
+        if guest.unsafe:
+            raise exceptions.DiskUnsafe(guest.unsafe)
         guest.before_freeze = self._before_freeze
         until = time.monotonic() + self._options.lock_timeout
         problems: list[str] = []
-        for name in self._options.methods:
-            method = methods.installed()[name](guest, self._token,
-                                               self._options)
+        for method in self._methods(guest):
             try:
                 _patiently(functools.partial(self._try, method),
                            until - time.monotonic())
@@ -113,13 +122,35 @@ class GuestWindow:
                     exceptions.GuardianUnable) as error:
                 problems.append(str(error))
                 self._method = None
+                self._flushed |= getattr(error, 'flushed', False)
         raise exceptions.CommandBlocked('; '.join(problems))
+
+    def _methods(self, guest: guests.Guest) -> Iterator[base.Method]:
+        """Yield the methods that operator and owner permit.
+
+        :raises CommandBlocked: there is none
+        """
+        permitted = [method for name in self._options.methods
+                     if not ((method := methods.installed()[name])
+                             .runs_programs and self.target.no_exec)]
+        if not permitted:
+            raise exceptions.CommandBlocked(
+                f'the owner of volume {self.target.volume} permits no '
+                f'programs in the guest (wt:policy), and freeze is none of '
+                f'the operator\'s methods')
+        for method in permitted:
+            yield method(guest, self._token, self._options)
 
     def _try(self, method: base.Method) -> None:
         method.check()
         # From here on the guest may be changed: to be released.
         self._method = method
-        method.engage()
+        try:
+            method.engage()
+        except exceptions.GuestFrozen:
+            # It says that nothing was changed.
+            self._method = None
+            raise
 
     def _released(self) -> evidence.Evidence:
         if self._method is None:
@@ -130,14 +161,14 @@ class GuestWindow:
                 self._complain(self._method, self._method.left_over)
                 return proof
         except exceptions.GuardianLapsed as error:
-            proof = evidence.Evidence(evidence.Level.FLUSHED, str(error))
+            proof = self._method.lapsed(str(error))
         except Exception as error:
-            if not _is_shut_off(error):
+            if not _has_forgotten(error):
                 return self._not_put_back(self._method, error)
             # What was changed there is gone, what was flushed is not.
-            proof = evidence.Evidence(
-                evidence.Level.FLUSHED, f'instance {self.target.instance} was '
-                f'shut off while its window was open')
+            proof = self._method.lapsed(
+                f'instance {self.target.instance} was shut off while its '
+                f'window was open')
         self._put_back = True
         return proof
 
@@ -159,7 +190,10 @@ class GuestWindow:
     def _released_elsewhere(self, method: base.Method) -> evidence.Evidence:
         method.guest.move(self._stack.enter_context(
             guests.reach(self.target, self._options.agent_timeout)))
-        return method.release()
+        proof = method.release()
+        # Where it came to by a migration its disk may be another.
+        return (proof.lowered(CRASH, method.guest.unsafe)
+                if method.guest.unsafe else proof)
 
     def _not_put_back(self, method: base.Method,
                       error: Exception) -> evidence.Evidence:
@@ -172,7 +206,7 @@ class GuestWindow:
         LOG.error(
             'Instance %(instance)s could not be put back: %(why)s. It is '
             'tried again; %(remedy)s.',
-            {'instance': self.target.instance, 'why': why,
+            {'instance': self.target.instance, 'why': plain.text(why),
              'remedy': method.remedy})
 
 
@@ -191,6 +225,8 @@ def abandon(target: guests.Target, token: str, frozen: bool,
         if frozen and guest.agent.frozen():
             guest.agent.thaw()
         for method in methods.installed().values():
+            if method.runs_programs and target.no_exec:
+                continue            # its lease sees to it
             left = method(guest, token, options)
             with contextlib.suppress(exceptions.CommandBlocked):
                 left.check()
@@ -207,20 +243,21 @@ def _patiently(engage: Callable[[], None], patience: float) -> None:
     )(engage)
 
 
-def _is_shut_off(error: BaseException) -> bool:
+def _has_forgotten(error: BaseException) -> bool:
     return (isinstance(error, exceptions.DomainNotRunning)
-            and error.shut_off)
+            and error.memory_gone)
 
 
 def _may_be_released(error: BaseException) -> bool:
     """Whether a guest that could not be may be in a moment.
 
     One whose agent starts no program: another host may have frozen it, as
-    Nova does for an image.
+    Nova does for an image, or have done so just before.
     """
     return (isinstance(error, (exceptions.Unreachable,
+                               exceptions.GuestFrozen,
                                exceptions.ProgramNotStarted))
-            and not _is_shut_off(error))
+            and not _has_forgotten(error))
 
 
 @contextlib.contextmanager
@@ -243,7 +280,7 @@ def _locked(instance: str, timeout: int) -> Iterator[None]:
     finally:
         try:
             lock.release()
-        except Exception:
+        except Exception as error:
             # Of whatever back end: it must not keep a backup from going on.
-            LOG.exception('The lock of instance %s was not released.',
-                          instance)
+            LOG.error('The lock of instance %s was not released.', instance,
+                      exc_info=plain.error(error))

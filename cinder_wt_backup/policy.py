@@ -23,6 +23,7 @@ from cinder_wt_backup import exceptions
 LOG = logging.getLogger(__name__)
 
 KEY = 'wt:policy'
+NO_EXEC = 'no-exec'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +44,16 @@ class Policy:
 def of(metadata: Mapping[str, str] | None, required: str) -> Policy:
     """Return the policy of a volume.
 
-    :param metadata: the volume's own, where ``wt:policy`` may say ``off`` or
-        ``require=LEVEL``; of this and the operator's level the higher counts
+    :param metadata: the volume's own, where ``wt:policy`` may say ``off``, or
+        ``require=LEVEL``, or ``no-exec``, or these two with a comma; of the
+        level and the operator's the higher counts
     :param required: the operator's required_level
     :raises PolicyError: wt:policy says something else
     """
     operator = evidence.Level(required)
-    wish = (metadata or {}).get(KEY, '').strip()
+    text = (metadata or {}).get(KEY, '').strip()
+    words = _words(metadata)
+    wish = ','.join(word for word in words if word != NO_EXEC)
     if not wish:
         return Policy(operator)
     if wish == 'off':
@@ -66,6 +70,16 @@ def of(metadata: Mapping[str, str] | None, required: str) -> Policy:
     except ValueError:
         pass
     raise exceptions.PolicyError(
-        f'the volume\'s metadata {KEY} = {wish[:100]!r} is neither "off" nor '
-        f'"require=LEVEL" with one of '
+        f'the volume\'s metadata {KEY} = {text[:100]!r} is not "off", '
+        f'"{NO_EXEC}" or "require=LEVEL" with one of '
         f'{", ".join(known.value for known in evidence.Level)}')
+
+
+def forbids_programs(metadata: Mapping[str, str] | None) -> bool:
+    """Whether a volume's owner permits no programs in his guest."""
+    return NO_EXEC in _words(metadata)
+
+
+def _words(metadata: Mapping[str, str] | None) -> list[str]:
+    text = (metadata or {}).get(KEY, '')
+    return [word.strip() for word in text.split(',')] if text.strip() else []

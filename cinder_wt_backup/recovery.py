@@ -28,6 +28,8 @@ from cinder import objects
 from oslo_log import log as logging
 
 from cinder_wt_backup import attachments
+from cinder_wt_backup import exceptions
+from cinder_wt_backup import plain
 from cinder_wt_backup import record
 from cinder_wt_backup import window as windows
 
@@ -82,7 +84,8 @@ def release(context: Any, volume: Any, entry: record.Entry,
     """Put the guests of one window back and close its record.
 
     What cannot be put back is told and stays on record, to be tried again:
-    until its lease has surely ended, or, frozen, while it is attached.
+    until its lease has surely ended, or while the volume is attached where a
+    guest is frozen or says that it is still changed.
     """
     LOG.warning('The window %(token)s of backup %(backup)s on volume '
                 '%(volume)s was left open by a process that is gone, or that '
@@ -95,7 +98,8 @@ def release(context: Any, volume: Any, entry: record.Entry,
     except Exception as error:
         # Whatever it is, it must not keep cinder-backup from working.
         _complain(volume, entry, error)
-        if not entry.lapsed or entry.frozen and volume.volume_attachment:
+        changed = entry.frozen or isinstance(error, exceptions.GuardianStuck)
+        if not entry.lapsed or changed and volume.volume_attachment:
             return
     record.abandoned(context, volume.id, entry)
 
@@ -105,7 +109,8 @@ def _complain(volume: Any, entry: record.Entry, error: Exception) -> None:
               if entry.frozen else 'its guest undoes it by its lease')
     LOG.error('The window on volume %(volume)s could not be released: '
               '%(error)s. It is tried again; %(remedy)s.',
-              {'volume': volume.id, 'error': error, 'remedy': remedy})
+              {'volume': volume.id, 'error': plain.text(error),
+               'remedy': remedy})
 
 
 def _hosts_down(context: Any) -> list[str]:

@@ -33,6 +33,7 @@ from oslo_log import log as logging
 from cinder_wt_backup import backups as all_backups
 from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
+from cinder_wt_backup import plain
 
 LOG = logging.getLogger(__name__)
 
@@ -169,9 +170,9 @@ class _Steps:
         # Outside limit_operations: the guest does not wait for a worker.
         try:
             self._backups.point_in_time_passed(context, backup)
-        except Exception:
-            LOG.exception('Backup %s goes on, its window is left to its '
-                          'deadline.', backup.id)
+        except Exception as error:
+            LOG.error('Backup %s goes on, its window is left to its '
+                      'deadline.', backup.id, exc_info=plain.error(error))
         return original(manager, context, backup, backup_device)
 
     def _identify(self, manager: Any) -> None:

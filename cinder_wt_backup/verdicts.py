@@ -22,6 +22,7 @@ from oslo_log import log as logging
 import tenacity
 
 from cinder_wt_backup import evidence
+from cinder_wt_backup import plain
 from cinder_wt_backup import record
 from cinder_wt_backup import verified
 
@@ -79,9 +80,10 @@ def noted(write: Callable[..., None], context: Any, *args: Any) -> bool:
     try:
         _stubbornly(write, context, *args)
         return True
-    except Exception:
+    except Exception as error:
         # Whatever the database raised: the backup goes on.
-        LOG.exception('What is known of a window could not be written.')
+        LOG.error('What is known of a window could not be written.',
+                  exc_info=plain.error(error))
         return False
 
 

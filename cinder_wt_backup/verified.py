@@ -19,6 +19,7 @@ from oslo_log import log as logging
 
 from cinder_wt_backup import evidence
 from cinder_wt_backup import ondisk
+from cinder_wt_backup import plain
 
 LOG = logging.getLogger(__name__)
 
@@ -37,9 +38,10 @@ def against(proof: evidence.Evidence, file: Any) -> evidence.Evidence:
     """
     try:
         found = ondisk.look(file)
-    except Exception:
+    except Exception as error:
         # Whatever the back end raised: no backup fails by our curiosity.
-        LOG.warning('The point in time cannot be looked at.', exc_info=True)
+        LOG.warning('The point in time cannot be looked at.',
+                    exc_info=plain.error(error))
         found = []
     proof = dataclasses.replace(proof, verified=ondisk.summary(found).value)
     kind = _contradiction(proof, found)

@@ -26,6 +26,7 @@ from cinder_wt_backup import evidence
 from cinder_wt_backup import exceptions
 from cinder_wt_backup import guest as guests
 from cinder_wt_backup import guest_window
+from cinder_wt_backup import plain
 
 LOG = logging.getLogger(__name__)
 
@@ -120,10 +121,11 @@ class Window:
             except exceptions.BackupGone as error:
                 self._covered = str(error)
                 return
-            except Exception:
+            except Exception as error:
                 # The database may be back before the deadline.
-                LOG.exception('It cannot be seen whether the snapshot is '
-                              'finished; looking again.')
+                LOG.error('It cannot be seen whether the snapshot is '
+                          'finished; looking again.',
+                          exc_info=plain.error(error))
         self._covered = (
             f'the snapshot was not finished after window_timeout = '
             f'{self._options.window_timeout} s; if the back end copies the '
@@ -157,18 +159,22 @@ def abandon(targets: Sequence[guests.Target], token: str, frozen: bool,
 
     :param token: of that process's window
     :param frozen: whether it may have frozen a guest
+    :raises GuardianStuck: a guest is still changed, as it said itself
     :raises WriteThroughError: a guest could not be reached or put back; its
         lease has to see to it
     """
     problems = []
+    kind = exceptions.WriteThroughError
     for target in targets:
         try:
             guest_window.abandon(target, token, frozen, options)
         except exceptions.DomainNotRunning as error:
-            # Shut off, it forgot everything; paused, it forgot nothing.
-            if not error.shut_off:
+            # Paused or suspended it forgot nothing.
+            if not error.memory_gone:
                 problems.append(str(error))
         except exceptions.WriteThroughError as error:
+            if isinstance(error, exceptions.GuardianStuck):
+                kind = exceptions.GuardianStuck
             problems.append(str(error))
     if problems:
-        raise exceptions.WriteThroughError('; '.join(problems))
+        raise kind('; '.join(problems))

@@ -34,7 +34,8 @@ _PIECE = 512 * 1024
 _SETTINGS = 'cat /proc/self/mountinfo; grep . /proc/sys/vm/dirty*; '
 _LEFT = ('ls -A /run | grep cinder-wt; '
          'systemctl list-units --all --no-legend "cinder-wt*"; '
-         'cat /proc/[0-9]*/cmdline | tr "\\0" "\\n" | grep "guardian[.]"; '
+         'cat /proc/[0-9]*/cmdline | tr "\\0" "\\n" | '
+         'grep "leas[e].:"; '
          'true')
 _MESSAGE_SECONDS = 20
 

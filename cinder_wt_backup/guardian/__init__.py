@@ -12,90 +12,60 @@
 
 """The guardian: the small program that changes a guest and puts it back.
 
-What is in ``in_guest`` runs in the guest; this is its host side. It travels as
-guest-exec's input, its arguments as an argument list: no text of a guest or
-tenant ever becomes part of a program.
+What is in ``inside`` runs in the guest; this is its host side. It travels as
+guest-exec's input, its request as one JSON text: no text of a guest or tenant
+ever becomes part of a program.
 """
 
 import dataclasses
-import enum
-import re
+
+from oslo_serialization import jsonutils
 
 from cinder_wt_backup import agent
 from cinder_wt_backup import exceptions
-from cinder_wt_backup.guardian import program
+from cinder_wt_backup.guardian.inside import assemble
+from cinder_wt_backup.guardian.inside import protocol
+from cinder_wt_backup.guardian import report as reports
 
-# Keeps the program under /run, where no filesystem of a volume is, and runs
-# it. "$2" is the token: what one window leaves is found by it. Who changed is
-# who restores: after an upgrade, too, a release is made by what started.
-BOOT = ('umask 077; d=/run/cinder-wt-backup.$2 f=$d/guardian.$1; '
-        'mkdir -p "$d" && cat >"$f" && { [ "$1" != release ] || '
-        '[ ! -s "$d/guardian.start" ] || f=$d/guardian.start; '
-        'exec /bin/sh "$f" "$@"; }')
-# Longer answers are no guardian's: 4,096 filesystems with 255 characters.
-MAX_LINES = 4200
-LINE = re.compile(
-    r'(?P<word>late|frozen|spans|held|swap|raw|same|done)'
-    r'|dirty (?P<dirty>\d{1,15})'
-    r'|stuck (?P<stuck>\d{1,6}:\d{1,8})'
-    r'|fs (?P<number>\d{1,6}:\d{1,8}) (?P<kind>[A-Za-z0-9_.+-]{1,32}) '
-    r'(?P<state>rw|ro|sync|nobarrier) (?P<point>/[^ ]{0,4096})',
-    re.ASCII)       # for \d; a mount point may be of any characters
-# As it was when this process began, whatever is installed meanwhile.
-PROGRAM = program.assembled()
-ESCAPE = re.compile(r'\\([0-3][0-7]{2})')
+# As they were when this process began, whatever is installed meanwhile.
+BOOT = assemble.boot()
+PROGRAM = assemble.program()
+# Seconds that a release may need in the guest, however short agent_timeout.
+SHORTEST = 8
 
-
-class _Status(enum.IntEnum):
-    DONE = 0
-    LAPSED = 3
-    BUSY = 4
-    NO_DISK = 5
-    NO_LEASE = 6
+BarrierWish = protocol.BarrierWish
+PulseWish = protocol.PulseWish
+Status = protocol.Status
 
 
 @dataclasses.dataclass(frozen=True)
-class Filesystem:
-    """A filesystem on the volume, as the guest's kernel shows it.
+class Wish:
+    """What a window is to be.
 
-    :ivar number: ``major:minor`` of its superblock
-    :ivar state: ``rw``, ``ro``, ``sync`` or ``nobarrier``
+    :ivar volume: the volume's id
+    :ivar address: the disk's PCI address, if it has one
+    :ivar lease: seconds after which the guest undoes it by itself
+    :ivar drain: seconds for the gentle drain
+    :ivar freeze: seconds after its report in which a freeze is over: what is
+        frozen then, the guest thaws by itself
+    :ivar barrier: when that freeze comes, one of ``protocol.BarrierWish``
     """
 
-    number: str
-    kind: str
-    state: str
-    mountpoint: str
+    volume: str
+    address: str | None
+    lease: int
+    drain: int
+    freeze: int = 0
+    barrier: str = BarrierWish.NEVER
 
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What the guardian found.
-
-    :ivar filesystems: on the volume, each once
-    :ivar words: ``late`` the drain was cut short, ``frozen`` something is
-        frozen, and so keeps its flag, ``spans`` something lies on other disks
-        too, ``held`` device-mapper or md is on it, ``swap``, ``raw`` a device
-        without filesystem is in use, ``same`` (release) the mounts are those
-        of the start
-    :ivar stuck: (release) filesystems that stayed synchronous: to be tried
-        again, the lease goes on
-    :ivar dirty_kb: what was dirty in the guest at the start
-    """
-
-    filesystems: tuple[Filesystem, ...]
-    words: frozenset[str]
-    stuck: tuple[str, ...] = ()
-    dirty_kb: int = 0
-
-    @property
-    def unflagged(self) -> bool:
-        """Whether one cannot be made synchronous, or is not any more.
-
-        For want of a way to do it, and not because it is frozen.
-        """
-        return 'frozen' not in self.words and any(
-            fs.state == 'rw' for fs in self.filesystems)
+    def request(self) -> dict[str, object]:
+        """Return it as the guest is told it."""
+        return {'volume': self.volume, 'address': self.address or '',
+                'lease': self.lease, 'drain': self.drain,
+                'freeze': self.freeze, 'barrier': self.barrier,
+                'pulse': (PulseWish.NEVER
+                          if self.barrier == BarrierWish.ALWAYS
+                          else PulseWish.NEEDED)}
 
 
 class Guardian:
@@ -110,19 +80,11 @@ class Guardian:
                  timeout: int) -> None:
         self._agent = guest_agent
         self._token = token
-        self._timeout = timeout
+        self._timeout = max(timeout, SHORTEST)
 
-    def start(self, volume: str, address: str | None, lease: int,
-              drain: int, freeze: int = 0, always: bool = True) -> Report:
+    def start(self, wish: Wish) -> reports.Start:
         """Make the volume's filesystems write-through, under a lease.
 
-        :param volume: the volume's id
-        :param address: the disk's PCI address, if it has one
-        :param lease: seconds after which the guest undoes it by itself
-        :param drain: seconds for the gentle drain
-        :param freeze: seconds after its report in which a freeze is over:
-            what is frozen then, the guest thaws by itself. 0: none comes
-        :param always: else it comes where something is ``unflagged`` only
         :raises GuardianBusy: another window is open in the guest
         :raises GuardianUnable: this guest lacks what it needs; it was not
             changed
@@ -130,77 +92,113 @@ class Guardian:
             all the same when it is not known how far it came
         """
         try:
-            return self._run(drain + self._timeout, 'start', self._token,
-                             volume, address or '-', str(lease), str(drain),
-                             str(freeze or '-'),
-                             'always' if always else 'unless-sync')
+            status, output = self._run('start', wish.drain + self._timeout,
+                                       wish.request())
         except exceptions.ProgramNotStarted as error:
             raise exceptions.GuardianUnable(str(error)) from error
+        if status == Status.DONE:
+            return reports.started(self._report(status, output))
+        if status in protocol.UNCHANGED:
+            raise self._unchanged(Status(status), output)
+        raise self._unknown(status)
 
-    def release(self) -> Report:
+    def release(self) -> reports.End:
         """Put everything back; harmless when there is nothing to put back.
 
         To be called again when something is stuck.
 
         :raises GuardianLapsed: the lease had ended: the guest has put itself
             back, and nothing can be claimed
-        :raises GuardianError, AgentError: it did not answer as it should
+        :raises GuardianStuck: it is changed still, or how it ended is not
+            known
+        :raises AgentError: it did not answer as it should
         """
-        return self._run(self._timeout, 'release', self._token)
+        status, output = self._run('release', self._timeout, {})
+        if status == Status.LAPSED:
+            raise exceptions.GuardianLapsed(
+                f'the window {self._where} had ended before its release, by '
+                f'its lease, a reboot or a release that was not heard of: the '
+                f'guest is as it was')
+        if status not in (Status.DONE, Status.STUCK):
+            raise exceptions.GuardianStuck(str(self._unknown(status)))
+        try:
+            report = self._report(status, output)
+            if 'filesystems' in report:
+                return reports.ended(report)
+            why = reports.reason(report)
+        except exceptions.GuardianError as error:
+            raise exceptions.GuardianStuck(str(error)) from error
+        raise exceptions.GuardianStuck(
+            f'the window {self._where} is not undone yet: {why}')
 
-    def _run(self, timeout: int, *arguments: str) -> Report:
+    def thawed(self) -> None:
+        """Tell the guest that no freeze is to be ended by itself any more.
+
+        :raises GuardianError, AgentError: it was not heard
+        """
+        status, _ = self._run('thawed', self._timeout, {})
+        if status not in (Status.DONE, Status.LAPSED):
+            raise self._unknown(status)
+
+    @property
+    def _where(self) -> str:
+        return f'in instance {self._agent.instance}'
+
+    def _run(self, command: str, timeout: int,
+             fields: dict[str, object]) -> tuple[int, str]:
+        request = jsonutils.dumps({
+            'version': protocol.VERSION, 'token': self._token,
+            'limit': timeout, **fields})
+        # The guest ends by its own limit, before we stop listening.
         ended = self._agent.run(
-            ('/bin/sh', '-c', BOOT, 'guardian', *arguments), PROGRAM,
-            timeout)
-        if ended.status == _Status.DONE:
-            return parse(ended.output)
-        where = f'in instance {self._agent.instance}'
-        errors: dict[int, exceptions.GuardianError] = {
-            _Status.LAPSED: exceptions.GuardianLapsed(
-                f'the window {where} had ended before its release, by its '
-                f'lease, a reboot or a release that was not heard of: the '
-                f'guest is as it was'),
-            _Status.BUSY: exceptions.GuardianBusy(
-                f'another window is open {where}'),
-            _Status.NO_DISK: exceptions.GuardianUnable(
-                f'the volume\'s disk was not found {where}: its serial is '
-                f'missing from /sys/block'),
-            _Status.NO_LEASE: exceptions.GuardianUnable(
-                f'nothing could be left behind {where} to put it back, so it '
-                f'was not changed'),
-        }
-        raise errors.get(ended.status, exceptions.GuardianUnable(
-            f'the guardian ended with status {ended.status} {where}; does '
-            f'its agent run as root, with /run writable?'))
+            ('/bin/sh', '-c', BOOT, 'guardian', command, request), PROGRAM,
+            timeout + 1)
+        return ended.status, ended.output
 
+    def _report(self, status: int, output: str) -> dict[str, object]:
+        """Return the report, if it is of this call.
 
-def parse(output: str) -> Report:
-    """Read a guardian's report; it is the guest's word, so every line counts.
-
-    :raises GuardianError: it is not a whole report
-    """
-    lines = output.removesuffix('\n').split('\n')
-    if lines[-1] != 'done' or len(lines) > MAX_LINES:
-        raise exceptions.GuardianError('the guardian\'s report is incomplete')
-    filesystems, words, stuck, dirty = [], set(), [], 0
-    for line in lines:
-        match = LINE.fullmatch(line)
-        if match is None:
+        :raises GuardianError: it is not
+        """
+        report = reports.read(output)
+        if (report.get('status'), report.get('token')) != (status,
+                                                           self._token):
             raise exceptions.GuardianError(
-                'the guardian\'s report has a line that no guardian writes')
-        if match['number']:
-            filesystems.append(Filesystem(
-                match['number'], match['kind'], match['state'],
-                _unescaped(match['point'])))
-        elif match['word']:
-            words.add(match['word'])
-        elif match['stuck']:
-            stuck.append(match['stuck'])
-        else:
-            dirty = int(match['dirty'])
-    return Report(tuple(filesystems), frozenset(words), tuple(stuck), dirty)
+                f'the report of the guardian {self._where} is of something '
+                f'else')
+        return report
 
+    def _unchanged(self, status: Status,
+                   output: str) -> exceptions.GuardianError:
+        """Return the error for an end that leaves the guest unchanged."""
+        if status == Status.BUSY:
+            return exceptions.GuardianBusy(
+                f'another window is open {self._where}')
+        if status == Status.NO_PYTHON:
+            return exceptions.GuardianUnable(
+                f'there is no Python 3.6 with ctypes {self._where}: install '
+                f'it (Debian: python3, RHEL: platform-python); it was '
+                f'flushed, and not changed', flushed=True)
+        if status == Status.NO_DISK:
+            return exceptions.GuardianUnable(
+                f'the volume\'s disk was not found {self._where}: its serial '
+                f'is missing from /sys/block')
+        return exceptions.GuardianUnable(
+            f'nothing was changed {self._where}: '
+            f'{self._said(status, output)}')
 
-def _unescaped(point: str) -> str:
-    """Undo the octal escapes of /proc/self/mountinfo."""
-    return ESCAPE.sub(lambda match: chr(int(match[1], 8)), point)
+    def _said(self, status: Status, output: str) -> str:
+        """Return why, in the guest's words as far as it has any."""
+        if status == Status.NOT_STARTED:
+            return ('systemd-run or Python failed there: see that its agent '
+                    'runs as root and systemd answers')
+        try:
+            return reports.reason(reports.read(output))
+        except exceptions.GuardianError as error:
+            return str(error)
+
+    def _unknown(self, status: int) -> exceptions.GuardianError:
+        return exceptions.GuardianUnknown(
+            f'the guardian ended with status {status} {self._where}, which '
+            f'may have been changed by then; it may have run out of '
+            f'processes or memory')

@@ -21,12 +21,11 @@ import libvirt
 import libvirt_qemu
 
 from cinder_wt_backup import exceptions
+from cinder_wt_backup import plain
 
 AGENT_CHANNEL = 'org.qemu.guest_agent.0'
 # How libvirt passes on an error that is the agent's answer.
 REFUSAL = 'unable to execute QEMU agent command'
-# Characters of an error's text: an agent's own errors come in it.
-MAX_ERROR = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +35,14 @@ class Disk:
     :ivar target: the name in the domain, such as ``vdb``
     :ivar address: the PCI address of a virtio-blk disk, ``0000:00:04.0``
     :ivar source: the network source's name, such as ``volumes/volume-ID``
+    :ivar unsafe: why what the guest has flushed may not be on the volume all
+        the same, and what to do about it; empty: it is
     """
 
     target: str
     address: str | None
     source: str | None
+    unsafe: str = ''
 
 
 class Domain:
@@ -126,7 +128,7 @@ class Domain:
 
     def _agent_error(self, error: 'libvirt.libvirtError'
                      ) -> exceptions.WriteThroughError:
-        code, text = error.get_error_code(), _plain(error)
+        code, text = error.get_error_code(), plain.text(error)
         if code in (libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
                     libvirt.VIR_ERR_AGENT_UNSYNCED,
                     libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
@@ -137,8 +139,7 @@ class Domain:
         if code in (libvirt.VIR_ERR_OPERATION_INVALID,
                     libvirt.VIR_ERR_NO_DOMAIN):
             return exceptions.DomainNotRunning(
-                f'instance {self.instance} stopped running: {text}',
-                shut_off=False)
+                f'instance {self.instance} stopped running: {text}')
         kind = (exceptions.AgentRefused if REFUSAL in text
                 else exceptions.AgentError)
         return kind(f'the guest agent of instance {self.instance}: {text}')
@@ -158,13 +159,24 @@ class Domain:
         target = disk.find('./target')
         return Disk(target=str(target.get('dev')
                                if target is not None else ''),
-                    address=_pci_address(disk), source=name)
+                    address=_pci_address(disk), source=name,
+                    unsafe=_unsafe(disk))
 
 
-def _plain(error: Exception) -> str:
-    """Return an error's text on one line, whatever a guest put into it."""
-    return ''.join(character if character.isprintable() else '?'
-                   for character in str(error)[:MAX_ERROR])
+def _unsafe(disk: ElementTree.Element) -> str:
+    """Return what of a disk's XML lets QEMU acknowledge what is not there."""
+    driver = disk.find('./driver')
+    options = driver.attrib if driver is not None else {}
+    if options.get('cache') == 'unsafe':
+        return ('cache=\'unsafe\' has QEMU ignore its flushes: have another '
+                'mode in nova.conf, [libvirt] disk_cachemodes, and reboot it '
+                '--hard')
+    if options.get('error_policy') == 'ignore':
+        return ('error_policy=\'ignore\' has QEMU say that writes succeeded '
+                'which did not: take it away')
+    if disk.find('./transient') is not None:
+        return 'it is transient: QEMU writes to a file beside it'
+    return ''
 
 
 def _pci_address(disk: ElementTree.Element) -> str | None:

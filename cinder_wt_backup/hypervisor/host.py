@@ -24,7 +24,9 @@ import libvirt
 
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.hypervisor import domain as domains
+from cinder_wt_backup.hypervisor import states
 from cinder_wt_backup import native
+from cinder_wt_backup import plain
 
 # The ports of libvirt's own transports, tried before libvirt is asked: its
 # connect has no limit of its own.
@@ -33,16 +35,16 @@ PORTS = {'tcp': 16509, 'tls': 16514}
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 5, 3
 # A round of the event loop: the process, when it ends, waits for it.
 LOOP_MS = 1000
-STATES = {libvirt.VIR_DOMAIN_PAUSED: 'it is paused',
-          libvirt.VIR_DOMAIN_SHUTDOWN: 'it is being shut down',
-          libvirt.VIR_DOMAIN_SHUTOFF: 'it is shut off',
-          libvirt.VIR_DOMAIN_CRASHED: 'its kernel has crashed',
-          libvirt.VIR_DOMAIN_PMSUSPENDED: 'it is suspended'}
 # Any call may find that the connection is gone.
 LOST = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_RPC,
         libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN,
         libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCELLED,
         libvirt.VIR_ERR_ACCESS_DENIED, libvirt.VIR_ERR_OPERATION_DENIED)
+
+# What libvirt may take from its auth.conf when a host asks for it (SASL): a
+# kind that is not named here it takes from nowhere, and finds no mechanism.
+CREDENTIALS = [libvirt.VIR_CRED_AUTHNAME, libvirt.VIR_CRED_PASSPHRASE,
+               libvirt.VIR_CRED_REALM]
 
 _loop_lock = threading.Lock()
 _loop_started = False
@@ -67,7 +69,7 @@ class Hypervisor:
         """
         _start_event_loop()
         self._try_port()
-        self._connection = self.call(libvirt.open, self.uri)
+        self._connection = self._opened()
         with contextlib.suppress(libvirt.libvirtError):
             self._connection.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
         return self
@@ -88,7 +90,7 @@ class Hypervisor:
             return int(self.call(self._connection.numOfDomains))
         except libvirt.libvirtError as error:
             raise exceptions.HostUnreachable(
-                f'libvirt at {self.uri}: {error}') from error
+                f'libvirt at {self.uri}: {plain.text(error)}') from error
 
     def domain(self, instance: str) -> domains.Domain:
         """Return a running instance's domain.
@@ -103,21 +105,38 @@ class Hypervisor:
             domain = self.call(self._connection.lookupByUUIDString, instance)
             state, reason = self.call(domain.state)
             if state != libvirt.VIR_DOMAIN_RUNNING:
-                raise exceptions.DomainNotRunning(
-                    f'instance {instance} does not run '
-                    f'({STATES.get(state, state)}): nothing could be flushed '
-                    f'in it',
-                    # What has migrated away runs elsewhere.
-                    shut_off=state == libvirt.VIR_DOMAIN_SHUTOFF and reason
-                    != libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED)
+                raise states.not_running(
+                    instance, state, reason,
+                    bool(self.call(domain.hasManagedSaveImage)))
             # Written by libvirt; expat bounds what entities expand to.
             xml = ElementTree.fromstring(  # nosec B314
                 self.call(domain.XMLDesc))
         except libvirt.libvirtError as error:
             raise exceptions.DomainNotFound(
                 f'instance {instance} is not to be had at {self.uri}: '
-                f'{error}') from error
+                f'{plain.text(error)}') from error
         return domains.Domain(self.call_within, domain, xml, instance)
+
+    def _opened(self) -> 'libvirt.virConnect':
+        """Connect with the credentials of libvirt's auth.conf.
+
+        What is not there is not asked for: nobody sits before a service.
+        """
+        asked: list[Any] = []
+
+        def refuse(credentials: list[list[Any]], _data: object) -> int:
+            asked.extend(credentials)
+            return -1
+
+        try:
+            # The errors that are no host's as well: of its auth.conf, which
+            # libvirt cannot always name.
+            return native.call(self._timeout, libvirt.openAuth, self.uri,
+                               [CREDENTIALS, refuse, None], 0)
+        except TimeoutError as error:
+            raise self._silent(self._timeout) from error
+        except libvirt.libvirtError as error:
+            raise self._refused(error, bool(asked)) from error
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Make a libvirt call, bounded.
@@ -133,15 +152,35 @@ class Hypervisor:
         try:
             return native.call(timeout, function, *args)
         except TimeoutError as error:
-            raise exceptions.HostUnreachable(
-                f'libvirt at {self.uri} did not answer within {timeout} s: '
-                f'look at libvirtd there') from error
+            raise self._silent(timeout) from error
         except libvirt.libvirtError as error:
             if not self._is_lost(error):
                 raise
             raise exceptions.HostUnreachable(
-                f'libvirt at {self.uri}: {error}; check libvirt_uri, '
-                f'libvirt_hosts and the credentials') from error
+                f'libvirt at {self.uri}: {plain.text(error)}; check '
+                f'libvirt_uri, libvirt_hosts and the credentials') from error
+
+    def _silent(self, timeout: float) -> exceptions.HostUnreachable:
+        return exceptions.HostUnreachable(
+            f'libvirt at {self.uri} did not answer within {timeout} s: '
+            f'look at libvirtd there')
+
+    def _refused(self, error: 'libvirt.libvirtError',
+                 asked: bool) -> exceptions.HostUnreachable:
+        """Return why it could not be connected to, and what to do.
+
+        :param asked: for credentials that auth.conf does not have
+        """
+        remedy = 'check libvirt_uri, libvirt_hosts and the credentials'
+        if asked:
+            remedy = ('it wants a user and a password: put them into '
+                      'libvirt\'s auth.conf on this host, where this user can '
+                      'read it, as the README shows')
+        elif error.get_error_code() == libvirt.VIR_ERR_AUTH_FAILED:
+            remedy = ('check the credentials for it in libvirt\'s auth.conf, '
+                      'and that SASL\'s mechanism is installed on this host')
+        return exceptions.HostUnreachable(
+            f'libvirt at {self.uri}: {plain.text(error)}; {remedy}')
 
     def _is_lost(self, error: 'libvirt.libvirtError') -> bool:
         """Whether it is the host's fault, rather than the guest's.

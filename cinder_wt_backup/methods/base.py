@@ -30,11 +30,14 @@ class Method(abc.ABC):
     :param guest: the guest
     :param token: the window's name, unique, hexadecimal
     :param options: the ``[write_through]`` section
+    :cvar runs_programs: whether it runs any in the guest, which an owner may
+        refuse
     :cvar remedy: what puts back a guest that could not be released
     :ivar left_over: what ``release`` knows to be not as before yet, in words;
         ``abandon`` is called later on, to try again
     """
 
+    runs_programs: ClassVar[bool] = False
     remedy: ClassVar[str] = 'the guest does it by itself when its lease ends'
 
     def __init__(self, guest: guests.Guest, token: str, options: Any) -> None:
@@ -73,6 +76,13 @@ class Method(abc.ABC):
             before: the lease has to see to it
         """
 
+    def lapsed(self, reason: str) -> evidence.Evidence:
+        """Return what is proven where the window ended before its release.
+
+        :param reason: how it ended
+        """
+        return evidence.Evidence(evidence.Level.FLUSHED, reason)
+
     @abc.abstractmethod
     def abandon(self) -> None:
         """Put a guest back that another process left, by its token.
@@ -81,5 +91,6 @@ class Method(abc.ABC):
 
         Harmless when there is nothing to put back.
 
+        :raises GuardianStuck: it is still changed
         :raises WriteThroughError: as ``release``
         """

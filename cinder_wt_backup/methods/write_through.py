@@ -12,8 +12,9 @@
 
 """Make the volume's filesystems write-through: writers go on."""
 
-from collections.abc import Iterator
+import threading
 from typing import Any
+from typing import ClassVar
 
 from oslo_log import log as logging
 
@@ -21,18 +22,21 @@ from cinder_wt_backup import agent
 from cinder_wt_backup import evidence
 from cinder_wt_backup import exceptions
 from cinder_wt_backup import guardian
+from cinder_wt_backup.guardian.inside import protocol
+from cinder_wt_backup.guardian import report as reports
 from cinder_wt_backup import guest as guests
 from cinder_wt_backup.methods import base
 from cinder_wt_backup.methods import freeze
+from cinder_wt_backup.methods import judgement
+from cinder_wt_backup import plain
 
 LOG = logging.getLogger(__name__)
 
-FLUSHED = evidence.Level.FLUSHED
 FREEZE = 'freeze'                   # as an operator says it
-# Seen through another mount namespace, out of the agent's reach.
-ELSEWHERE = '/proc/'
-FROZEN = ('a file system is frozen by somebody else: thaw it, or wait for who '
-          'did it')
+Wish = guardian.BarrierWish
+Pulse = protocol.Pulse
+# How often a frozen guest is told again that we froze nothing, seconds.
+DISARM_AGAIN = 1
 
 
 class WriteThrough(base.Method):
@@ -42,11 +46,16 @@ class WriteThrough(base.Method):
     freezing is one of the methods, where the flag cannot be set.
     """
 
+    runs_programs: ClassVar[bool] = True
+
     def __init__(self, guest: guests.Guest, token: str, options: Any) -> None:
         super().__init__(guest, token, options)
-        self._start: guardian.Report | None = None
-        self._barrier: freeze.Frozen | None = None
-        self._barrier_held = False
+        self._start: reports.Start | None = None
+        self._frozen = freeze.Frozen(guest, options.freeze_timeout,
+                                     self._disarm)
+        self._no_barrier = ''
+        self._held = False
+        self._released = False
 
     def check(self) -> None:
         """See that programs can be run in the guest."""
@@ -54,125 +63,138 @@ class WriteThrough(base.Method):
 
     def engage(self) -> None:
         """Start the guardian; freeze if that is configured, or needed."""
-        always = self.options.barrier == FREEZE
-        possible = always or FREEZE in self.options.methods
-        self._start = self._guardian().start(
+        wish = self._barrier_wish()
+        start = self._start = self._guardian().start(guardian.Wish(
             self.guest.volume, self.guest.disk.address, self.options.lease,
-            self.options.drain_timeout,
-            self._freeze_ends() if possible else 0, always)
+            self.options.drain_timeout, self._freeze_ends(), wish))
         LOG.debug('Instance %(instance)s is write-through: %(report)s',
-                  {'instance': self.guest.instance, 'report': self._start})
-        if always or possible and self._start.unflagged:
-            self._raise_barrier(self._start)
+                  {'instance': self.guest.instance, 'report': start})
+        try:
+            self._see_nobody_froze(start)
+        except exceptions.WriteThroughError:
+            if start.armed:
+                self._disarm()
+            raise
+        if wish == Wish.ALWAYS or wish == Wish.UNFLAGGED and start.unflagged:
+            self._raise_barrier(start)
+        if start.armed and not (self._frozen.began or self._frozen.may_come):
+            self._disarm()
 
     def release(self) -> evidence.Evidence:
         """Thaw, put back and judge."""
         try:
-            if self._barrier is not None:
-                self._barrier_held |= self._barrier.thaw()
+            self._held |= self._frozen.thaw()
         finally:
             # Whatever the agent says to a thaw.
             end = self._guardian().release()
-        self.left_over = _stuck(end)
+            self._released = True
+        self.left_over = judgement.left_over(end)
         if self._start is None:
             return evidence.Evidence(
                 evidence.Level.CRASH, f'instance {self.guest.instance} was '
                 f'not seen to be write-through')
         return self._judged(self._start, end)
 
+    def lapsed(self, reason: str) -> evidence.Evidence:
+        """Return what the start alone has proven."""
+        if self._start is None:
+            return evidence.Evidence(evidence.Level.CRASH, reason)
+        return judgement.flushed(self._start, reason)
+
     def abandon(self) -> None:
         """Release by token; a lease that has ended is as good."""
         try:
-            stuck = _stuck(self._guardian().release())
+            stuck = judgement.left_over(self._guardian().release())
         except exceptions.GuardianLapsed:
             return
         if stuck:
-            raise exceptions.GuardianError(
+            raise exceptions.GuardianStuck(
                 f'instance {self.guest.instance}: {stuck}')
 
     def _guardian(self) -> guardian.Guardian:
         return guardian.Guardian(self.guest.agent, self.token,
                                  self.options.agent_timeout)
 
+    def _barrier_wish(self) -> str:
+        if self.options.barrier == FREEZE:
+            return Wish.ALWAYS
+        return Wish.UNFLAGGED if FREEZE in self.options.methods else Wish.NEVER
+
     def _freeze_ends(self) -> int:
         """Return when a barrier is over for sure: asking, freezing, itself."""
         return int(2 * self.options.agent_timeout
                    + self.options.freeze_timeout)
 
-    def _raise_barrier(self, report: guardian.Report) -> None:
+    def _see_nobody_froze(self, start: reports.Start) -> None:
+        """See that draining the writers ended nobody's freeze.
+
+        That is a freeze and a thaw, which the agent knows nothing of: if Nova
+        froze the guest by it meanwhile, it believes in a freeze that is none.
+
+        :raises GuardianError: it may have been so
+        """
+        if any(fs.pulse not in (Pulse.NONE, Pulse.BUSY)
+               for fs in start.filesystems) and (
+                self.guest.agent.knows_of_freeze()):
+            raise exceptions.GuardianError(
+                f'instance {self.guest.instance} was frozen by somebody else '
+                f'while its writers were drained: what is made under that '
+                f'freeze, such as a snapshot of Nova\'s, may not be '
+                f'consistent and should be made again')
+
+    def _raise_barrier(self, start: reports.Start) -> None:
         """Freeze; without it the write-through beneath still holds."""
-        points = [fs.mountpoint for fs in report.filesystems]
-        self._barrier = freeze.Frozen(self.guest, self.options.freeze_timeout)
-        if 'frozen' in report.words:
+        try:
+            self._frozen.freeze(self._points(start))
+        except exceptions.WriteThroughError as error:
+            self._no_barrier = f'no barrier: {error}'
+
+    def _points(self, start: reports.Start) -> list[str]:
+        """Return where the agent is to freeze.
+
+        :raises AgentError: it would not be exactly what is on the volume
+        """
+        if start.frozen:
             # Whose freeze a thaw would end as well.
-            self._barrier.problem = f'no barrier: {FROZEN}'
-            return
-        if not points or any(p.startswith(ELSEWHERE) for p in points):
-            self._barrier.problem = (
-                'no barrier: the agent does not reach every file system of '
-                'the volume')
+            raise exceptions.AgentError(judgement.FROZEN)
+        if not start.armed:
+            raise exceptions.AgentError(
+                'the guest would not end a freeze by itself')
+        found = freeze.freezable(self.guest.instance,
+                                 start.filesystems).frozen
+        if not all(fs.own and fs.mountpoint for fs in found):
+            raise exceptions.AgentError('the agent does not reach every file '
+                                        'system of the volume')
+        return [fs.mountpoint for fs in found]
+
+    def _disarm(self) -> None:
+        """Tell the guest that nothing frozen is ours any more."""
+        if self._released:
             return
         try:
-            self._barrier.freeze(points)
+            self._guardian().thawed()
+        except exceptions.GuestFrozen:
+            # Somebody else was first, and must not be thawed by the guest.
+            again = threading.Timer(DISARM_AGAIN, self._disarm)
+            again.daemon = True
+            again.start()
         except exceptions.WriteThroughError as error:
-            self._barrier.problem = f'no barrier: {error}'
+            LOG.warning(
+                'Instance %(instance)s was not told that the freeze is over: '
+                'until its release it may thaw what somebody else freezes '
+                'there: %(error)s',
+                {'instance': self.guest.instance, 'error': error})
 
-    def _judged(self, start: guardian.Report,
-                end: guardian.Report) -> evidence.Evidence:
-        kinds = [fs.kind for fs in end.filesystems]
-        proof = evidence.Evidence(
-            level=evidence.Level.FILESYSTEM, method='write_through',
-            filesystems={kind: kinds.count(kind) for kind in kinds})
-        for level, reason in self._objections(start, end):
-            if level < proof.level:
-                proof = proof.lowered(level, reason)
-        if self._barrier is not None and self._barrier.milliseconds:
-            proof = proof.with_freeze(self._barrier.milliseconds)
-        if not proof.reason and 'spans' in start.words | end.words:
-            proof = proof.with_reason('a file system lies on other volumes '
-                                      'too, which are not in this backup')
-        return proof
-
-    def _objections(self, start: guardian.Report, end: guardian.Report
-                    ) -> Iterator[tuple[evidence.Level, str]]:
-        """Yield what each thing seen permits at the most, and why."""
-        words = start.words | end.words
-        filesystems = start.filesystems + end.filesystems
-        if 'raw' in words:
-            yield FLUSHED, ('a device of the volume is used without a file '
-                            'system; it was flushed, later writes may be '
-                            'missing')
-        if not filesystems and {'held', 'swap'} & words:
-            yield FLUSHED, ('the volume is used by device-mapper, md or swap '
-                            'without a mounted file system')
-        for fs in filesystems:
-            if fs.state == 'nobarrier':
-                yield FLUSHED, (f'{fs.kind} is mounted with nobarrier: mount '
-                                f'it without for more')
-        for fs in start.filesystems:
-            if fs.state == 'rw' and not self._barrier_held:
-                why = FROZEN if 'frozen' in start.words else (
-                    'the guest lacks perl or python3, or Linux 5.2, or its '
-                    'SELinux confines the agent')
-                yield FLUSHED, (f'{fs.kind} could not be made synchronous: '
-                                f'{why}')
-        if 'same' not in end.words:
-            yield FLUSHED, ('file systems of the volume were mounted or '
-                            'unmounted in the guest meanwhile, or it was '
-                            'detached')
-        for fs in end.filesystems:
-            if fs.state == 'rw' and not self._barrier_held:
-                yield FLUSHED, (f'{fs.kind} was remounted in the guest '
-                                f'meanwhile, without sync')
-        if filesystems and not self._barrier_held:
-            yield evidence.Level.WRITE_THROUGH, (
-                self._barrier.problem if self._barrier is not None else '')
-
-
-def _stuck(report: guardian.Report) -> str:
-    """Return what a release could not put back; empty: nothing."""
-    if not report.stuck:
-        return ''
-    why = (FROZEN if 'frozen' in report.words
-           else 'in the guest: mount -o remount,async their mount points')
-    return f'still synchronous are {", ".join(report.stuck[:8])}: {why}'
+    def _judged(self, start: reports.Start,
+                end: reports.End) -> evidence.Evidence:
+        proof = judgement.judge(start, end, judgement.Barrier(
+            held=self._held, drained=self._frozen.began,
+            problem=self._no_barrier or self._frozen.problem))
+        if self._frozen.milliseconds:
+            proof = proof.with_freeze(self._frozen.milliseconds)
+        told = judgement.options_left_reset(end)
+        if told:
+            LOG.error('Instance %(instance)s: %(told)s.',
+                      {'instance': self.guest.instance,
+                       'told': plain.text(told)})
+        return proof.with_remark(told)

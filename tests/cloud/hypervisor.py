@@ -68,7 +68,9 @@ def forget() -> None:
             if server.isActive():
                 server.destroy()
             if persistent:
-                server.undefine()
+                # A suspended one keeps its memory, and is kept by it.
+                server.undefineFlags(
+                    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
         for secret in connection.listAllSecrets():
             if secret.UUIDString() == layout.CEPH_SECRET:
                 secret.undefine()

@@ -20,6 +20,7 @@ import dataclasses
 import hashlib
 import pathlib
 import shutil
+import subprocess
 import tempfile
 
 from tests.cloud import console
@@ -43,6 +44,11 @@ COMMAND_LINE = ('ro console=tty0 console=ttyS0 quiet net.ifnames=0 '
 ROOT_VIRTIO = f'root=/dev/vda {COMMAND_LINE}'
 ROOT_SCSI = f'root=LABEL=root {COMMAND_LINE}'
 
+# An EFI system partition, and what comes after it, in sectors of 512 bytes.
+EFI_START, EFI_SIZE = 2048, 65536
+_EFI_TABLE = (f'label: gpt\nstart={EFI_START},size={EFI_SIZE},type=U\n'
+              f'start={EFI_START + EFI_SIZE}\n')
+
 _FILES = layout.HERE / 'guest'
 
 
@@ -59,6 +65,9 @@ class Image:
     :ivar booted_by: whose kernel and initial RAM disk it has, if not its own
     :ivar linux: the package of its kernel
     :ivar size: of the disk, bytes
+    :ivar options: further ones of mmdebstrap
+    :ivar efi: whether it is ``booted_by``'s disk in a partition table, beside
+        an EFI system partition, as boot volumes of clouds are
     """
 
     name: str
@@ -70,6 +79,13 @@ class Image:
     booted_by: 'Image | None' = None
     linux: str = KERNEL
     size: int = SIZE
+    efi: bool = False
+    options: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> str:
+        """The device that is to be mounted as root."""
+        return '/dev/vda2' if self.efi else '/dev/vda'
 
     @property
     def rootfs(self) -> pathlib.Path:
@@ -102,13 +118,16 @@ class Image:
         console.say(f'building the guest image {self.name} ...')
         stamp.unlink(missing_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._build()
+        if self.efi:
+            self._partition()
+        else:
+            self._build()
         stamp.write_text(wanted)
         console.say(f'guest image: {self.rootfs}')
 
     def _recipe_hash(self) -> str:
         text = repr((self.suite, self.variant, self.sources, self.size,
-                     OPTIONS,
+                     OPTIONS + self.options, self.efi and _EFI_TABLE,
                      self._packages(), self._customize().read_text()))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -119,10 +138,27 @@ class Image:
     def _customize(self) -> pathlib.Path:
         return self.recipe / 'customize.sh'
 
+    def _partition(self) -> None:
+        assert self.booted_by is not None
+        log = layout.INSTALL_LOG / f'guest-{self.name}.log'
+        before = (EFI_START + EFI_SIZE) * 512
+        self.rootfs.unlink(missing_ok=True)
+        with self.rootfs.open('wb') as disk:
+            # The other copy of the table is behind everything.
+            disk.truncate(before + self.size + (1 << 20))
+        subprocess.run(['sfdisk', '-q', self.rootfs], check=True, text=True,
+                       input=_EFI_TABLE)
+        console.run('mkfs.vfat', '-F16', f'--offset={EFI_START}',
+                    self.rootfs, str(EFI_SIZE // 2), log=log)
+        console.run('dd', f'if={self.booted_by.rootfs}', f'of={self.rootfs}',
+                    'bs=1M', f'seek={before >> 20}', 'conv=sparse,notrunc',
+                    log=log)
+
     def _build(self) -> None:
         log = layout.INSTALL_LOG / f'guest-{self.name}.log'
         with tempfile.TemporaryDirectory(dir=self.folder) as root:
-            console.run('mmdebstrap', *OPTIONS, f'--variant={self.variant}',
+            console.run('mmdebstrap', *OPTIONS, *self.options,
+                        f'--variant={self.variant}',
                         f'--include={",".join(self._packages())}',
                         f'--{self._hook}-hook="{self._customize()}" "$1"',
                         self.suite, root, *self.sources, log=log)
@@ -142,12 +178,27 @@ def _release(suite: str) -> Image:
         f'deb http://deb.debian.org/debian {suite} main',))
 
 
-# The cloud's own, and what single guests have instead.
+def _ubuntu(suite: str) -> Image:
+    # Debian has no keys of Ubuntu's archive; nothing secret is in a guest.
+    return Image(suite, suite, layout.GUEST / suite, sources=tuple(
+        'deb [trusted=yes] http://archive.ubuntu.com/ubuntu '
+        f'{pocket} main universe' for pocket in (suite, f'{suite}-updates')),
+        # Its dash is not installed without its manual.
+        options=('--dpkgopt=path-include=/usr/share/man/man1/*',
+                 # For the tests' own programs; python3 is 3.6.
+                 '--include=python3.8'),
+        linux='linux-image-virtual')
+
+
+# The cloud's own, and what single guests have instead. Ubuntu 18.04 is for its
+# kernel, Linux 4.15, with Python 3.6 and the agent of QEMU 2.11.
 GUEST = Image('bookworm', 'bookworm', layout.GUEST)
 IMAGES = {image.name: image for image in (
-    GUEST, _release('bullseye'), _release('trixie'),
+    GUEST, _release('bullseye'), _release('trixie'), _ubuntu('bionic'),
     Image('minimal', 'bookworm', layout.GUEST / 'minimal',
           _FILES / 'minimal', variant='extract', booted_by=GUEST),
     # Those of clouds have no driver for AHCI.
     Image('generic', 'bookworm', layout.GUEST / 'generic',
-          linux='linux-image-amd64', size=2 * SIZE))}
+          linux='linux-image-amd64', size=2 * SIZE),
+    Image('efi', 'bookworm', layout.GUEST / 'efi', booted_by=GUEST,
+          efi=True))}

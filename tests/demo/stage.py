@@ -78,6 +78,14 @@ class Stage(contextlib.ExitStack):
         """Have Nova start the server again."""
         self._set_power(self.cloud.compute.start_server, 'ACTIVE')
 
+    def suspend_server(self) -> None:
+        """Have Nova put the server's memory into a file, and end it."""
+        self._set_power(self.cloud.compute.suspend_server, 'SUSPENDED')
+
+    def resume_server(self) -> None:
+        """Have Nova let a suspended server go on."""
+        self._set_power(self.cloud.compute.resume_server, 'ACTIVE')
+
     def rescue_server(self) -> None:
         """Have Nova boot it from another disk, without its volumes."""
         self._set_power(self.cloud.compute.rescue_server, 'RESCUE')

@@ -14,8 +14,9 @@
 """python -m tests.faults: every fault at every step, then at random."""
 
 import argparse
+from collections.abc import Callable
 from collections.abc import Iterator
-import itertools
+import functools
 import pathlib
 import random
 import re
@@ -25,97 +26,145 @@ import time
 
 from tests.cloud import cloud
 from tests.cloud import console
-from tests.cloud import layout
 from tests.demo import stage
 from tests.faults import faults
 from tests.faults import run
 from tests.faults import scene as scenes
 from tests.faults import steps
+from tests import results
 
-REPORT = layout.CLOUD / 'faults.txt'
+KEPT = pathlib.Path('doc/faults.json')
+TABLE = pathlib.Path('doc/faults.txt')
+PASSED = 'passed'
+RANDOM = 200
+# What a result depends on besides the package.
+CASES = ('faults', 'run', 'scene', 'steps')
 
 
 def main() -> int:
-    """Run what the command line asks for; 1 when anything was left."""
+    """Run what has no result yet; 1 when anything was left in a guest."""
     options = _options()
     # Even so what was made is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated'))
+    version = results.version(results.package_version(), *(
+        pathlib.Path(__file__).with_name(f'{name}.py').read_text()
+        for name in CASES))
+    kept = results.Results(KEPT)
+    kept.keep([*_at_steps(), *(_random_name(number)
+                               for number in range(RANDOM))])
     cloud.up()
-    chance = random.Random(options.seed)
-    console.say(f'random faults are those of --seed {options.seed}')
-    results = []
     with cloud.connect() as connection, stage.Stage(connection,
                                                     keep=False) as made:
-        scene = scenes.Scene(made)
-        for number, result in enumerate(_results(scene, options, chance), 1):
-            results.append(result)
-            console.say(f'{number:4}  {_line(result)}')
-            options.report.write_text(_table(results))
-    print(_table(results))
-    return int(any(result.problem for result in results))
+        wrong = _run(scenes.Scene(made), options, kept, version)
+    print(_table(kept, version))
+    return int(wrong)
+
+
+def _run(scene: scenes.Scene, options: argparse.Namespace,
+         kept: results.Results, version: str) -> bool:
+    """Run them, one after the other; whether something was wrong."""
+    end = time.monotonic() + 60 * options.minutes
+    wrong, configured = False, None
+    for name, barrier, strike in _cases(scene, options):
+        if time.monotonic() > end:
+            console.say('not finished: run it again')
+            break
+        if not options.again and kept.has(name, version) and (
+                kept.rows[name][1][5] == PASSED):
+            continue
+        if barrier != configured:
+            scene.configure(barrier)
+            configured = barrier
+        result = strike()
+        wrong |= bool(result.problem)
+        kept.add(name, version, _row(result))
+        console.say(_line(kept.rows[name][1]))
+        TABLE.write_text(_table(kept, version))
+    return wrong
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='python -m tests.faults', description='What a backup leaves '
-        'behind in a guest, whatever happens.')
+        'behind in a guest, whatever happens. Faults that have a result of '
+        'this version are not repeated.')
     parser.add_argument('--fault', default='', metavar='REGEX',
                         help='only faults whose names this is found in')
     parser.add_argument('--step', default='', metavar='REGEX',
                         help='only at steps whose names this is found in')
     parser.add_argument('--no-steps', action='store_true',
                         help='only random faults')
-    parser.add_argument('--random', type=int, default=200, metavar='N',
-                        help='this many random faults (200)')
+    parser.add_argument('--random', type=int, default=RANDOM, metavar='N',
+                        help=f'at so many random moments ({RANDOM})')
+    parser.add_argument('--minutes', type=float, default=1e9, metavar='N',
+                        help='stop after that long; the next run goes on')
+    parser.add_argument('--again', action='store_true',
+                        help='also those that have a result')
     parser.add_argument('--verify', action='store_true', help='restore and '
                         'compare each backup that claims write-through')
-    parser.add_argument('--seed', type=int, default=int(time.time()),
-                        help='repeat the random faults of a former run')
-    parser.add_argument('--report', type=pathlib.Path, default=REPORT,
-                        help=f'where the table goes ({REPORT})')
     return parser.parse_args()
 
 
-def _results(scene: scenes.Scene, options: argparse.Namespace,
-             chance: random.Random) -> Iterator[run.Result]:
-    if not options.no_steps:
-        chosen = [(fault, step) for fault in faults.FAULTS
-                  for step in (*fault.steps, *fault.frozen)
-                  if re.search(options.fault, fault.name)
-                  and re.search(options.step, step)]
-        for barrier, group in itertools.groupby(
-                sorted(chosen, key=_with_barrier), _with_barrier):
-            scene.configure(barrier)
-            for fault, step in group:
-                yield run.at_step(scene, fault, step, options.verify)
-        scene.configure(barrier=False)
-    for _number in range(options.random):
-        yield run.at_random(scene, chance)
+def _at_steps() -> dict[str, tuple[faults.Fault, str]]:
+    """Return each fault at each step, by name; those with a barrier last."""
+    found = [(fault, step) for fault in faults.FAULTS
+             for step in (*fault.steps, *fault.frozen)]
+    return {f'{fault.name}, {step}': (fault, step)
+            for fault, step in sorted(found, key=_with_barrier)}
+
+
+def _random_name(number: int) -> str:
+    return f'at random {number}'
+
+
+def _cases(scene: scenes.Scene, options: argparse.Namespace
+           ) -> Iterator[tuple[str, bool, Callable[[], run.Result]]]:
+    """Yield the name, whether it has a barrier, and what to do."""
+    for name, struck in _at_steps().items():
+        fault, step = struck
+        if not options.no_steps and (re.search(options.fault, fault.name)
+                                     and re.search(options.step, step)):
+            yield name, _with_barrier(struck), functools.partial(
+                run.at_step, scene, fault, step, options.verify)
+    for number in range(options.random):
+        name = _random_name(number)
+        # The same each time it is repeated.
+        yield name, False, functools.partial(
+            run.at_random, scene, random.Random(name))
 
 
 def _with_barrier(struck: tuple[faults.Fault, str]) -> bool:
     return struck[1] == steps.FROZEN
 
 
-def _line(result: run.Result) -> str:
+def _row(result: run.Result) -> results.Row:
     outcome = result.outcome
-    became = f'{outcome.status} {outcome.level}' if outcome else ''
-    text = outcome.text if outcome else ''
-    verdict = f'FAILED: {result.problem}' if result.problem else 'passed'
-    return (f'{result.fault:32} {result.step:10} {result.changed:5.1f} s '
-            f'{result.seconds:7.1f} s  '
-            f'{became:24} {verdict:8} {text[:90]}').rstrip()
+    return [result.fault, result.step, f'{result.changed:.1f}',
+            f'{result.seconds:.1f}',
+            f'{outcome.status} {outcome.level}' if outcome else '',
+            f'FAILED: {result.problem}' if result.problem else PASSED,
+            outcome.text[:90] if outcome else '']
 
 
-def _table(results: list[run.Result]) -> str:
-    failed = sum(bool(result.problem) for result in results)
-    longest = max((result.changed for result in results), default=0.0)
+def _line(row: results.Row) -> str:
+    fault, step, changed, seconds, became, verdict, text = row
+    return (f'{fault:32} {step:10} {changed:>5} s {seconds:>7} s  '
+            f'{became:24} {verdict:8} {text}').rstrip()
+
+
+def _table(kept: results.Results, version: str) -> str:
+    """Return all rows; what was found with another version is said."""
+    rows = list(kept.rows.values())
+    failed = sum(row[5] != PASSED for _version, row in rows)
+    others = sum(found_with != version for found_with, _row in rows)
+    longest = max((float(row[2]) for _version, row in rows), default=0.0)
     head = (f'{"fault":32} {"step":10} {"changed":>7} {"as before":>9}  '
             f'{"backup":24} {"verdict":8} reason')
-    return '\n'.join([head, *map(_line, results), '',
-                      f'{len(results)} runs, {failed} with something wrong; '
+    return '\n'.join([head, *(_line(row) for _version, row in rows), '',
+                      f'{len(rows)} runs, {failed} with something wrong; '
                       f'no guest was changed for longer than {longest:.1f} s',
-                      ''])
+                      f'with this version, {version}: {len(rows) - others}; '
+                      f'with earlier ones: {others}', ''])
 
 
 if __name__ == '__main__':

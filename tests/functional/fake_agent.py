@@ -80,11 +80,44 @@ def programs(status: Any) -> Callable[[Request], bytes | None]:
     }.get(request['execute'], said(0))
 
 
-def report(*lines: str) -> Callable[[Request], bytes | None]:
-    """Return a mode in which every program prints these lines."""
-    text = '\n'.join([*lines, 'done', '']).encode('utf-8', 'surrogateescape')
-    return programs({'exited': True, 'exitcode': 0,
-                     'out-data': base64.b64encode(text).decode()})
+def report(*points: str, times: int = 1, **changes: Any
+           ) -> Callable[[Request], bytes | None]:
+    """Return a mode in which each program reports that all went well.
+
+    :param points: where file systems are said to be mounted
+    :param times: how often each is said
+    :param changes: of each file system's fields
+    """
+    asked: dict[str, Any] = {}
+
+    def answer(request: Request) -> bytes | None:
+        if request['execute'] == EXEC:
+            asked.clear()
+            asked.update(json.loads(request['arguments']['arg'][-1]))
+        said_so = json.dumps(reported(asked, list(points) * times, changes))
+        return programs({'exited': True, 'exitcode': 0, 'out-data':
+                         base64.b64encode(said_so.encode()).decode()})(request)
+    return answer
+
+
+def reported(asked: dict[str, Any], points: list[str],
+             changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the report of a guardian's start, or of its release."""
+    common = {'version': 1, 'status': 0, 'token': asked.get('token'),
+              'reason': '', 'remarks': [],
+              'mounts': [[f'1:{n}', 'ext4', point]
+                         for n, point in enumerate(points)]}
+    if 'lease' not in asked:
+        return {**common, 'released': True, 'filesystems': [
+            {'device': f'1:{n}', 'type': 'ext4', 'was': 'flagged',
+             'own': True, 'point': point, 'changed': [], 'undo': 'undone',
+             'thawed': False} for n, point in enumerate(points)]}
+    return {**common, 'kernel': '6.1.0', 'disk': 'vdb', 'ms': {},
+            'dirty_kb': 0, 'armed': True, 'filesystems': [
+                {'device': f'1:{n}', 'type': 'ext4', 'state': 'flagged',
+                 'point': point, 'own': True, 'depth': 0, 'barrier': True,
+                 'flush': 'done', 'pulse': 'none', 'changed': [],
+                 'errors': {}, **changes} for n, point in enumerate(points)]}
 
 
 def freezes(counted: Any, *mounts: dict[str, Any]
@@ -126,11 +159,10 @@ def modes() -> dict[str, Callable[[Request], bytes | None]]:
         'trickle': trickles,
         'endless program': programs({'exited': False}),
         'busy program': programs({'exited': True, 'exitcode': 4}),
-        'false report': report('fs 1:2 ext4 sync /mnt; touch /run/pwned'),
-        'long report': report(*['spans'] * 9999),
-        'report of points': report(
-            'fs 1:2 ext4 sync /;touch$IFS/run/pwned', 'same',
-            r'fs 1:3 ext4 sync /-o\040bind\012', 'fs 1:4 ext4 sync /\udcff'),
+        'false report': report('/mnt', state='; touch /run/pwned'),
+        'long report': report('/mnt', times=999),
+        'report of points': report('/;touch$IFS/run/pwned', '/-o bind\n',
+                                   '/\x1b[2J'),
         'counts too many': freezes(2 ** 64, mount('/', 1)),
         'counts below none': freezes(-1, mount('/', 1)),
         'counts falsely': freezes(True, mount('/', 1)),

@@ -29,9 +29,10 @@ from tests.cloud import layout
 from tests import guests
 
 PROJECT = '0123456789abcdef0123456789abcdef'
-COMMAND_LINE = ('root=/dev/vda ro console=ttyS0 quiet net.ifnames=0 '
+COMMAND_LINE = ('ro console=ttyS0 quiet net.ifnames=0 '
                 'mitigations=off systemd.show_status=0')
 DISK_SIZE = 1 << 30
+DRIVER = "cache='writeback'"
 # libvirt's first name of a disk on a bus.
 COLD = {'ide': 'hda', 'sata': 'sda'}
 
@@ -56,7 +57,7 @@ _DOMAIN = """
   <on_crash>preserve</on_crash>
   <devices>
     <disk type='file' device='disk'>
-      <driver name='qemu' type='qcow2' cache='unsafe'/>
+      <driver name='qemu' type='qcow2' cache='writeback'/>
       <source file='{root}'/><target dev='vda' bus='virtio'/>
       <serial>{volume}</serial>
       <alias name='ua-{volume}'/>
@@ -77,7 +78,7 @@ _DOMAIN = """
 
 _DISK = """
 <disk type='file' device='disk'>
-  <driver name='qemu' type='raw' cache='writeback'/>
+  <driver name='qemu' type='raw' {driver}/>
   <source file='{path}'/>
   <target dev='{target}' bus='{bus}'/>
   <serial>{volume}</serial>
@@ -118,7 +119,7 @@ class Machine:
             _DOMAIN.format(instance=self.instance, project=PROJECT,
                            kernel=image.kernel, initrd=image.initrd,
                            root=root, volume=boot_volume,
-                           command_line=COMMAND_LINE,
+                           command_line=f'root={image.root} {COMMAND_LINE}',
                            cold=_disk(*there, COLD[cold], cold) if cold
                            else '',
                            console=self._folder / 'console.log')))
@@ -132,19 +133,23 @@ class Machine:
 
     def remove(self) -> None:
         """End the guest and forget its disks; harmless when it has ended."""
-        try:
-            self._domain.destroy()
-        except (libvirt.libvirtError, AttributeError):
-            pass
+        for end in (lambda: self._domain.destroy(),
+                    lambda: self._domain.undefineFlags(
+                        libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)):
+            with contextlib.suppress(libvirt.libvirtError, AttributeError):
+                end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def add_disk(self, content: pathlib.Path | None = None,
-                 bus: str = 'virtio') -> 'Disk':
-        """Attach a volume, empty or with what a file holds."""
+                 bus: str = 'virtio', driver: str = DRIVER) -> 'Disk':
+        """Attach a volume, empty or with what a file holds.
+
+        :param driver: how QEMU treats it
+        """
         volume, path = self._file(content)
         letter = self._letters.pop(0)
         target = ('vd' if bus == 'virtio' else 'sd') + letter
-        self._domain.attachDevice(_disk(volume, path, target, bus))
+        self._domain.attachDevice(_disk(volume, path, target, bus, driver))
         return Disk(self, volume, path, self._name_of(volume), letter)
 
     def _file(self, content: pathlib.Path | None) -> tuple[str, pathlib.Path]:
@@ -203,8 +208,10 @@ class Machine:
             f'sleep 0.1; done; exit 1')
 
 
-def _disk(volume: str, path: pathlib.Path, target: str, bus: str) -> str:
-    return _DISK.format(path=path, volume=volume, target=target, bus=bus)
+def _disk(volume: str, path: pathlib.Path, target: str, bus: str,
+          driver: str = DRIVER) -> str:
+    return _DISK.format(path=path, volume=volume, target=target, bus=bus,
+                        driver=driver)
 
 
 class Disk:

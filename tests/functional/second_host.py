@@ -10,9 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A second compute host on this machine, for live migrations."""
+"""Another compute host on this machine, such as live migrations go to."""
 
 import contextlib
+import os
 import pathlib
 import shutil
 import socket
@@ -40,11 +41,11 @@ exec /usr/sbin/libvirtd --listen --config "$1/libvirtd.conf" \
     --pid-file "$1/libvirtd.pid"
 """
 _LIBVIRTD_CONF = f"""
-listen_tls = 0
+listen_tls = {{tls}}
 listen_tcp = 1
 listen_addr = "{layout.ADDRESS}"
 tcp_port = "{{port}}"
-auth_tcp = "none"
+auth_tcp = "{{auth}}"
 unix_sock_group = "root"
 auth_unix_ro = "none"
 auth_unix_rw = "none"
@@ -57,32 +58,48 @@ class SecondHost(fixtures.Fixture):
 
     It sees the same files: storage that is shared, as for a live migration.
 
-    :ivar uri: where it listens
+    :cvar auth: who may connect, in libvirtd's words
+    :cvar tls: whether it listens with TLS too
+    :ivar uri: where it listens, without
     """
+
+    auth = 'none'
+    tls = 0
 
     def _setUp(self) -> None:
         layout.CLOUD.mkdir(exist_ok=True)
         folder = pathlib.Path(tempfile.mkdtemp(
             prefix='second-host-', dir=layout.CLOUD))
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
-        port = _free_port()
+        port = free_port()
         self.uri = f'qemu+tcp://{layout.ADDRESS}:{port}/system'
         (folder / 'libvirtd.conf').write_text(
-            _LIBVIRTD_CONF.format(port=port))
+            _LIBVIRTD_CONF.format(port=port, auth=self.auth, tls=self.tls)
+            + self._more(folder))
         shutil.copyfile(layout.TEMPLATES / 'qemu.conf', folder / 'qemu.conf')
         with open(folder / 'log', 'w') as log:
             self._libvirtd = subprocess.Popen(
                 ['unshare', '--mount', '--uts', '--propagation', 'private',
                  'sh', '-ec', _START, 'second-host', str(folder)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                # Read by SASL only, where there is nothing for others.
+                env=os.environ | {'SASL_CONF_PATH': str(folder)},
                 start_new_session=True)
         self.addCleanup(self._stop)
         self._wait()
 
+    def _more(self, folder: pathlib.Path) -> str:
+        """Return further lines of its configuration; make what they name."""
+        return ''
+
+    def connect(self) -> libvirt.virConnect:
+        """Return a connection, past the plugin."""
+        return libvirt.open(self.uri)
+
     def _stop(self) -> None:
         # Guests outlive their libvirtd, and nobody else knows these.
         with contextlib.suppress(libvirt.libvirtError):
-            for domain in libvirt.open(self.uri).listAllDomains():
+            for domain in self.connect().listAllDomains():
                 domain.destroy()
         self._libvirtd.terminate()
         try:
@@ -95,7 +112,7 @@ class SecondHost(fixtures.Fixture):
         end = time.monotonic() + STARTS_WITHIN
         while True:
             try:
-                libvirt.open(self.uri).close()
+                self.connect().close()
                 return
             except libvirt.libvirtError:
                 if time.monotonic() > end or self._libvirtd.poll() is not None:
@@ -103,6 +120,6 @@ class SecondHost(fixtures.Fixture):
             time.sleep(0.2)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server((layout.ADDRESS, 0)) as server:
         return int(server.getsockname()[1])

@@ -150,7 +150,7 @@ class HostileAgent(base.TestCase):
         proof = self.misbehaved('report of points', barrier='freeze')
         # Its word is all that there is; the freeze was none.
         self.assertIs(Level.WRITE_THROUGH, proof.level, proof)
-        self.assertEqual(['/;touch$IFS/run/pwned', '/-o bind\n', '/\ufffd'],
+        self.assertEqual(['/;touch$IFS/run/pwned', '/-o bind\n', '/\x1b[2J'],
                          self.frozen())
 
     def frozen(self) -> list[str]:

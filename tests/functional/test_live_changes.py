@@ -160,12 +160,17 @@ class LiveChanges(base.TestCase):
         self.unchanged_by(before)
 
     def test_the_volume_grows(self) -> None:
-        disk, _point = self.mounted_volume()
-        before = self.machine.guest.state()
+        disk, point = self.mounted_volume()
         with self.open(disk) as verdict:
             self.machine.resize(disk, 2 * machine.DISK_SIZE)
+            self.machine.shell(f'resize2fs -p /dev/{disk.name}')
+            grown = self.machine.shell(OPTIONS.format(point))
         self.assert_level(Level.WRITE_THROUGH, '', verdict)
-        self.unchanged_by(before)
+        # From some size on, ext4 shows an option that it did not show before.
+        self.assertIn(',sync', grown)
+        self.assertEqual(grown.replace(',sync', ''),
+                         self.machine.shell(OPTIONS.format(point)))
+        self.assertEqual('', self.machine.guest.left())
 
     @ddt.data(
         (EXT4, 'umount {1}; mount {0} {1}',

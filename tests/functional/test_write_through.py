@@ -14,12 +14,27 @@
 
 import time
 
+import ddt
+
 from cinder_wt_backup import evidence
 from tests.functional import base
 
 Level = evidence.Level
+# A drain may be over in less than a shell takes to look.
+SAMPLER = b"""
+import glob, time
+seen = set()
+while True:
+    for name in glob.glob('/proc/sys/vm/dirty*'):
+        line = '%s:%s' % (name, open(name).read())
+        if line not in seen:
+            seen.add(line)
+            open('/run/sampled', 'a').write(line)
+    time.sleep(0.01)
+"""
 
 
+@ddt.ddt
 class WriteThrough(base.TestCase):
     """Writers go on, nothing acknowledged is lost, nothing is left behind."""
 
@@ -76,12 +91,19 @@ class WriteThrough(base.TestCase):
         self.addCleanup(self.machine.shell, 'sysctl -q vm.dirty_ratio=20 '
                         'vm.dirty_background_ratio=10')
         load = self.writers(point)
-        load.fill(150)
+        # For as long as it takes: the commits of ext4's journal flush as well.
+        self.machine.shell('systemd-run -q --unit=dirtier sh -c "while :; do '
+                           f'dd if=/dev/zero of={point}/more bs=1M count=60 '
+                           'conv=notrunc; '
+                           'sleep 0.2; done"')
+        self.addCleanup(self.machine.shell,
+                        'systemctl stop dirtier 2>/dev/null || :')
         before = self.machine.guest.state()
-        self.machine.shell('systemd-run -q --unit=sampler sh -c "while :; do '
-                           'grep . /proc/sys/vm/dirty*; sleep 0.1; done '
-                           '>/run/sampled"')
+        self.machine.guest.put('/run/sampler.py', SAMPLER)
+        self.machine.shell('systemd-run -q --unit=sampler python3 '
+                           '/run/sampler.py')
         with self.window(disk) as verdict:
+            self.machine.shell('systemctl stop dirtier')
             status = load.status()
             snapshot = disk.snapshot()
         self.unchanged_by(before)
@@ -90,9 +112,9 @@ class WriteThrough(base.TestCase):
              '/proc/sys/vm/dirty_expire_centisecs:10',
              '/proc/sys/vm/dirty_ratio:70'],
             self.machine.shell(
-                'systemctl stop sampler; grep -x -e ".*bytes:1048576" -e '
-                '".*expire_centisecs:10" -e ".*/dirty_ratio:70" /run/sampled '
-                '| sort -u').splitlines())
+                'systemctl stop sampler; rm /run/sampler.py; grep -x -e '
+                '".*bytes:1048576" -e ".*expire_centisecs:10" -e '
+                '".*/dirty_ratio:70" /run/sampled | sort -u').splitlines())
         self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
         self.assert_nothing_lost(load, status, self.restored(snapshot).name)
 
@@ -149,6 +171,33 @@ class WriteThrough(base.TestCase):
             self.machine.shell(f'umount {point}')
         self.machine.shell(f'mount /dev/{disk.name} {point}')
         self.assertEqual(Level.FLUSHED, verdict[0].level, verdict)
+
+    @ddt.data(
+        ('udevadm settle; vgcreate -q wt {0}; '
+         'lvcreate -q -y -L 100M -n data wt', '/dev/wt/data',
+         'vgchange -q -an wt', 'vgremove -q -y wt'),
+        ('cryptsetup -q luksFormat --pbkdf pbkdf2 --pbkdf-force-iterations '
+         '1000 {0} /etc/hostname; cryptsetup open --key-file /etc/hostname '
+         '{0} wtcrypt', '/dev/mapper/wtcrypt', 'cryptsetup close wtcrypt',
+         ':'),
+        (':', '{0}', 'fsck.ext4 -fn {0}', ':'),
+        (':', '{0}', 'mkfs.ext4 -q -F {0}', ':'))
+    @ddt.unpack
+    def test_the_admin_takes_it_apart_in_the_window(
+            self, make: str, on: str, apart: str, remove: str) -> None:
+        disk = self.volume()
+        device = f'/dev/{disk.name}'
+        on = on.format(device)
+        self.machine.shell(f'{make.format(device)}; mkfs.ext4 -q {on}; '
+                           f'mkdir -p /mnt/apart; mount {on} /mnt/apart')
+        self.addCleanup(self.machine.shell, remove)
+        with self.window(disk) as verdict:
+            # The next fails when something of ours still holds the former.
+            self.machine.shell(
+                'dd if=/dev/urandom of=/mnt/apart/data bs=1M count=4; '
+                f'umount /mnt/apart; {apart.format(device)}')
+        self.assertLessEqual(verdict[0].level, Level.FLUSHED, verdict)
+        self.assertEqual('', self.machine.guest.left())
 
     def test_barrier_makes_it_as_clean_as_unmounted(self) -> None:
         disk = self.volume('scsi')

@@ -14,11 +14,10 @@
 """python -m tests.matrix: what guests have on their volumes, and its level."""
 
 import argparse
-from collections.abc import Iterator
-from collections.abc import Sequence
 import pathlib
 import re
 import sys
+import time
 
 from tests.cloud import cloud
 from tests.cloud import console
@@ -27,48 +26,69 @@ from tests.functional import base
 from tests.functional import live_machine
 from tests.matrix import cases
 from tests.matrix import run
+from tests import results
 
 INTRODUCTION = '''\
 # What each kind of volume reaches
 
-Written by `make matrix MATRIX="--report FILE"`: each row is a window on a real
-guest (Debian's releases, and one that has little but busybox) behind a real
-libvirt. The guest was as before after each of them, and where a level above
-`flushed` is claimed and writers ran, all that they had been acknowledged was
-in the copy. The times are of emulated guests (TCG) on two cores that did other
-work as well: compare them with each other only. (A backup of an instance that
-is shut off is exempt: it has no `wt:` keys at all.)
+Written by `make matrix`: each row is a window on a real guest (Debian's
+releases, and one that has little but busybox) behind a real libvirt. The guest
+was as before after each of them, and where a level above `flushed` is claimed
+and writers ran, all that they had been acknowledged was in the copy. The times
+are of emulated guests (TCG) on two cores that did other work as well: compare
+them with each other only. (A backup of an instance that is shut off is exempt:
+it has no `wt:` keys at all.) The version is that of the package and of the
+case with which a row was found.
 '''
-Row = tuple[str, run.Result]
 HEAD = ('guest', 'case', 'level', 'method', 'verified', 'window',
-        'longest write(2)', 'reason')
+        'longest write(2)', 'reason', 'version')
+KEPT = pathlib.Path('doc/levels.json')
+TABLE = pathlib.Path('doc/levels.md')
+FAILED = 'FAILED'
 
 
 def main() -> int:
-    """Run what the command line asks for; 1 when a case went wrong."""
+    """Run what has no result yet; 1 when a case went wrong."""
     options = _options()
     cloud.up(['libvirtd'])
     base.start_locks()
-    results = list(_results(_chosen(options)))
-    table = _table(results)
-    print(table)
-    if options.report:
-        options.report.write_text(f'{INTRODUCTION}\n{table}\n')
-    failed = [result for _, result in results if result.problem]
-    console.say(f'{len(results)} cases, {len(failed)} wrong')
+    kept = results.Results(KEPT)
+    kept.keep(f'{guest}: {case.name}' for guest, all_cases
+              in cases.GUESTS.items() for case in all_cases)
+    try:
+        _run(_chosen(options, kept), kept,
+             time.monotonic() + 60 * options.minutes)
+    finally:
+        TABLE.write_text(f'{INTRODUCTION}\n{_table(kept)}\n')
+    failed = [case for case, (_version, row) in kept.rows.items()
+              if row[2] == FAILED]
+    console.say(f'{len(kept.rows)} cases, wrong: {failed}')
     return int(bool(failed))
 
 
-def _chosen(options: argparse.Namespace) -> dict[str, list[cases.Case]]:
-    """Return the cases of each guest that has some."""
+def _version(case: cases.Case) -> str:
+    return results.version(results.package_version(), case)
+
+
+def _chosen(options: argparse.Namespace, kept: results.Results
+            ) -> dict[str, list[cases.Case]]:
+    """Return the cases of each guest that has some to be run."""
     found = {guest: [case for case in all_cases
-                     if re.search(options.case, case.name)]
+                     if re.search(options.case, case.name)
+                     and (options.again or not _is_known(
+                         f'{guest}: {case.name}', case, kept))]
              for guest, all_cases in cases.GUESTS.items()
              if options.guest in ('', guest)}
     return {guest: chosen for guest, chosen in found.items() if chosen}
 
 
-def _results(chosen: dict[str, list[cases.Case]]) -> Iterator[Row]:
+def _is_known(name: str, case: cases.Case, kept: results.Results) -> bool:
+    return (kept.has(name, _version(case))
+            and kept.rows[name][1][2] != FAILED)
+
+
+def _run(chosen: dict[str, list[cases.Case]], kept: results.Results,
+         end: float) -> None:
     for guest in chosen:
         image.IMAGES[guest].ensure()
     for guest, all_cases in chosen.items():
@@ -76,41 +96,50 @@ def _results(chosen: dict[str, list[cases.Case]]) -> Iterator[Row]:
         machine = live_machine.LiveMachine(
             image.IMAGES[guest], 'sata' if guest == 'generic' else 'ide')
         for case in all_cases:
+            if time.monotonic() > end:
+                console.say('not finished: run it again')
+                machine.remove()
+                return
             result = run.run(machine, case)
             console.say(f'{guest}: {case.name}: ' + (
-                f'FAILED: {result.problem}' if result.problem
+                f'{FAILED}: {result.problem}' if result.problem
                 else case.level))
-            yield guest, result
+            kept.add(f'{guest}: {case.name}', _version(case),
+                     _cells(guest, result))
         machine.remove()
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='python -m tests.matrix',
-        description='The level that each kind of volume reaches.')
+        description='The level that each kind of volume reaches. Cases that '
+                    'have a result of this version are not run again.')
     parser.add_argument('--case', default='', metavar='REGEX',
                         help='only cases whose names this is found in')
     parser.add_argument('--guest', default='', choices=list(cases.GUESTS),
                         help='only this guest')
-    parser.add_argument('--report', type=pathlib.Path, metavar='FILE',
-                        help='where the table goes besides')
+    parser.add_argument('--minutes', type=float, default=1e9, metavar='N',
+                        help='stop after that long; the next run goes on')
+    parser.add_argument('--again', action='store_true',
+                        help='also those that have a result')
     return parser.parse_args()
 
 
-def _table(results: Sequence[Row]) -> str:
+def _table(kept: results.Results) -> str:
     return '\n'.join(f'| {" | ".join(cells)} |' for cells in (
-        HEAD, ('---',) * len(HEAD), *(_cells(*row) for row in results)))
+        HEAD, ('---',) * len(HEAD),
+        *((*row, version) for version, row in kept.rows.values())))
 
 
-def _cells(guest: str, result: run.Result) -> tuple[str, ...]:
+def _cells(guest: str, result: run.Result) -> results.Row:
     proof, name = result.proof, result.case.name
     if result.problem or proof is None:
-        return guest, name, 'FAILED', '', '', '', '', result.problem
+        return [guest, name, FAILED, '', '', '', '', result.problem]
     stall = ('' if result.stall_ms is None
              else f'{result.stall_ms:.0f} ms')
-    return (guest, name, proof.level.value, proof.method,
+    return [guest, name, proof.level.value, proof.method,
             result.verified, f'{proof.window_ms / 1000:.1f} s', stall,
-            proof.reason)
+            proof.reason]
 
 
 if __name__ == '__main__':

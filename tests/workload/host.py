@@ -24,6 +24,9 @@ from tests.workload.inside import database
 
 _HOME = '/run/wt-workload'
 _PROGRAM = f'{_HOME}/workload.pyz'
+# Where python3 is 3.6, as in Ubuntu 18.04, there is a newer one beside it.
+_PYTHON = ('sh', '-c', 'exec "$(command -v python3.8 || command -v python3)" '
+           '"$@"', 'python')
 _FILES = 4
 _PATIENCE = 120
 
@@ -123,7 +126,7 @@ class Workload:
         self._writers[name] = self._guest.spawn(
             'systemd-run', '--quiet', '--scope',
             'sh', '-c', 'exec "$@" 2>"$0"', f'{self._state}/{name}.err',
-            'python3', _PROGRAM, name, '--run', self._run,
+            *_PYTHON, _PROGRAM, name, '--run', self._run,
             '--directory', self._directory, '--state', self._state,
             '--rate', str(rate), *options)
 
@@ -156,4 +159,4 @@ def _deliver(guest: guests.Guest) -> None:
 
 
 def _call(guest: guests.Guest, *argv: str) -> str:
-    return guest.run('python3', _PROGRAM, *argv, timeout=_PATIENCE).text
+    return guest.run(*_PYTHON, _PROGRAM, *argv, timeout=_PATIENCE).text

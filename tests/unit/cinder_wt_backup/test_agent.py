@@ -77,12 +77,15 @@ class CommandsTest(base.GuestTestCase):
 
 class RunTest(base.GuestTestCase):
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.guardian.run = lambda argv, program: (0, 'one\ntwo\n')
+
     def run_it(self, timeout: float = 5) -> agent.Exit:
-        return self.agent().run(('/bin/sh', '-c', 'x', 'y', 'start', 'token'),
-                                b'program', timeout)
+        return self.agent().run(('/bin/sh', '-c', 'x', 'y'), b'program',
+                                timeout)
 
     def test_status_and_output_come_back(self) -> None:
-        self.domain.agent.guardian.started = ['one', 'two']
         self.assertEqual(agent.Exit(0, 'one\ntwo\n'), self.run_it())
 
     def test_the_program_travels_as_input_and_not_in_its_arguments(
@@ -107,6 +110,14 @@ class RunTest(base.GuestTestCase):
         error = self.assertRaises(exceptions.AgentError, self.run_it, 0.1)
         self.assertIn('did not end within', str(error))
 
+    def test_in_a_guest_that_was_frozen_none_is_started(self) -> None:
+        self.domain.agent.frozen = ['/mnt']
+        self.assertRaises(exceptions.GuestFrozen, self.run_it)
+
+    def test_an_agent_that_does_not_say_so_is_not_frozen(self) -> None:
+        self.domain.agent.blocked = {fake.EXEC, fake.FREEZE_STATUS}
+        self.assertRaises(exceptions.ProgramNotStarted, self.run_it)
+
     def test_a_program_that_is_not_there_was_not_started(self) -> None:
         def refuse(**_arguments: Any) -> None:
             raise fake.Refused('No such file or directory')
@@ -120,6 +131,28 @@ class RunTest(base.GuestTestCase):
         self.domain.agent.answers[fake.STATUS] = refuse
         error = self.assertRaises(exceptions.AgentRefused, self.run_it)
         self.assertNotIsInstance(error, exceptions.ProgramNotStarted)
+
+    def test_its_end_is_heard_after_a_freeze_by_somebody_else(self) -> None:
+        refused: list[int] = []
+
+        def freeze(pid: int) -> Any:
+            self.domain.agent.frozen = [] if len(refused) > 1 else ['/mnt']
+            refused.append(pid)
+            if self.domain.agent.frozen:
+                raise fake.Refused('the agent is in frozen state')
+            return self.domain.agent.guest_exec_status(pid)
+        self.domain.agent.answers[fake.STATUS] = freeze
+        self.domain.agent.permits = lambda name: True
+        self.assertEqual(0, self.run_it().status)
+        self.assertEqual(3, len(refused))
+
+    def test_a_freeze_that_does_not_end_is_an_error(self) -> None:
+        def freeze(pid: int) -> None:
+            self.domain.agent.frozen = ['/mnt']
+            raise fake.Refused('the agent is in frozen state')
+        self.domain.agent.answers[fake.STATUS] = freeze
+        error = self.assertRaises(exceptions.AgentError, self.run_it, 0.1)
+        self.assertIn('did not end within', str(error))
 
     def test_a_killed_program_is_an_error(self) -> None:
         self.domain.agent.answers[fake.STATUS] = (

@@ -39,10 +39,11 @@ def attachment(instance: str | None = INSTANCE, host: str = base.HOST,
                             'name': hosts.RBD % base.VOLUME}, **values})
 
 
-def volume(*attached: Any) -> Any:
+def volume(*attached: Any, metadata: dict[str, str] | None = None) -> Any:
     """Return a volume with these attachments."""
     return objects.Volume(
         id=base.VOLUME, project_id=base.PROJECT,
+        metadata=metadata or {},
         volume_attachment=objects.VolumeAttachmentList(
             objects=list(attached)))
 
@@ -90,6 +91,17 @@ class KnownHostsTest(base.TestCase):
         target, = self.locate(attachment(
             connection_info={'driver_volume_type': 'iscsi', 'name': 'x'}))
         self.assertIsNone(target.source)
+
+    @ddt.data(({}, False), ({'wt:policy': 'no-exec'}, True),
+              ({'wt:policy': 'require=flushed, no-exec'}, True),
+              ({'wt:policy': 'require=flushed'}, False))
+    @ddt.unpack
+    def test_what_its_owner_permits_holds_in_every_instance(
+            self, metadata: dict[str, str], no_exec: bool) -> None:
+        found = attachments.locate(None, volume(
+            attachment(), attachment(OTHER), metadata=metadata),
+            base.options(libvirt_hosts=['compute1']))
+        self.assertEqual([no_exec] * 2, [each.no_exec for each in found])
 
     def test_every_instance_counts(self) -> None:
         found = self.locate(attachment(), attachment(OTHER, 'compute2'))

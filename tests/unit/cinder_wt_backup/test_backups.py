@@ -63,7 +63,8 @@ class WindowTest(BackupsTestCase):
             or self.domain.agent.guest_info())
         self.assertEqual(Level.WRITE_THROUGH, self.make(volume, backup).level)
         self.assertEqual(backup.id, found[0].backup)
-        self.assertEqual(self.guardian.arguments[0][1], found[0].token)
+        self.assertEqual(self.guardian.arguments[0][1]['token'],
+                         found[0].token)
         self.assertGreater(found[0].until, time.time() + 60)
 
     def test_one_that_cannot_be_put_on_record_is_not_opened(self) -> None:

@@ -99,8 +99,7 @@ class CephTest(CephTestCase):
         self.assertEqual({'cast': False, 'base image': False,
                           'snapshot': True, 'transfer': False}, self.held)
         self.assertEqual('write-through', backup.metadata[LEVEL])
-        self.assertEqual(1, [call[0] for call in self.guardian.arguments]
-                         .count('start'))
+        self.assertEqual(1, self.guardian.commands.count('start'))
 
     def test_what_the_driver_returns_and_the_user_gave_is_kept(self) -> None:
         backup = self.create(self.backup(
@@ -193,7 +192,7 @@ class RequiredTest(CephTestCase):
 
     def test_what_misses_the_level_is_not_transferred(self) -> None:
         volume = self.attached()
-        self.guardian.ended.remove('same')
+        self.guardian.mounts_at_end = []
         backup = self.create(self.backup(volume))
         volume.refresh()
         self.assertEqual('error', backup.status)

@@ -122,16 +122,62 @@ def exec_blocked(domain: hosts.Domain) -> None:
 
 
 def mounts_changed(domain: hosts.Domain) -> None:
-    domain.agent.guardian.ended.remove('same')
+    domain.agent.guardian.mounts_at_end = []
 
 
 def shut_off(domain: hosts.Domain) -> None:
     domain.state_now = libvirt.VIR_DOMAIN_SHUTOFF
 
 
+def suspended(domain: hosts.Domain) -> None:
+    domain.suspend_to_disk()
+
+
 CASES = ((all_is_well, 'write-through'), (no_agent, 'crash'),
          (exec_blocked, 'filesystem'), (mounts_changed, 'flushed'),
-         (shut_off, None))
+         (shut_off, None), (suspended, 'crash'))
+
+
+# A line of its own for a log, red, and what follows from right to left.
+FORGED = 'no luck\n2026-11-26 12:00:00 ERROR forged\x1b[31m\u202e\u200b'
+
+
+def lookup_fails(domain: hosts.Domain) -> None:
+    def state() -> None:
+        raise hosts.error(libvirt.VIR_ERR_INTERNAL_ERROR, FORGED)
+    domain.state = state
+
+
+def host_fails(domain: hosts.Domain) -> None:
+    def state() -> None:
+        raise hosts.error(libvirt.VIR_ERR_RPC, FORGED)
+    domain.state = state
+
+
+def agent_fails(domain: hosts.Domain) -> None:
+    def answer() -> None:
+        raise hosts.error(libvirt.VIR_ERR_INTERNAL_ERROR, FORGED)
+    domain.agent.answers['guest-info'] = answer
+
+
+def library_fails(domain: hosts.Domain) -> None:
+    def answer() -> None:
+        raise RuntimeError(FORGED)
+    domain.agent.answers['guest-info'] = answer
+
+
+def release_fails(domain: hosts.Domain) -> None:
+    run = domain.agent.guest_exec
+
+    def answer(**arguments: Any) -> Any:
+        if 'release' in arguments['arg']:
+            raise RuntimeError(FORGED)
+        return run(**arguments)
+    domain.agent.answers[fake.EXEC] = answer
+
+
+FAILURES = (lookup_fails, host_fails, agent_fails, library_fails,
+            release_fails)
 
 
 @ddt.ddt
@@ -150,6 +196,13 @@ class EvidenceTest(DriverTestCase):
     def test_it_is_in_the_backups_metadata(self, spoil: Any,
                                            level: str | None) -> None:
         self.assertEqual(level, self.made(spoil).metadata.get(LEVEL))
+
+    @ddt.data(*FAILURES)
+    def test_what_others_say_is_plain_text_in_it(self, spoil: Any) -> None:
+        reason = self.made(spoil).metadata[REASON]
+        self.assertIn('no luck 2026-11-26 12:00:00 ERROR forged?[31m??',
+                      reason)
+        self.assertTrue(reason.isprintable())
 
     @ddt.data(*CASES)
     @ddt.unpack
@@ -239,6 +292,31 @@ class EvidenceTest(DriverTestCase):
 
 
 @ddt.ddt
+class PlainTextTest(DriverTestCase):
+    """What others say gets onto users' terminals, and into logs."""
+
+    options = {**DriverTestCase.options, 'required_level': 'write-through'}
+
+    @ddt.data(*FAILURES)
+    def test_it_leaves_us_as_plain_text(self, spoil: Any) -> None:
+        volume = self.attached()
+        spoil(self.domain)
+        log = self.useFixture(fixtures.FakeLogger())
+        notified = self.useFixture(fixtures.MockPatch(
+            'cinder.volume.volume_utils.notify_about_backup_usage')).mock
+        backup = self.create(self.backup(volume))
+        self.assertEqual('error', backup.status)
+        told = [call.kwargs['extra_usage_info']['consistency'][REASON]
+                for call in notified.call_args_list
+                if call.args[2] == 'consistency']
+        self.assertEqual(1, len(told))
+        for text in (backup.fail_reason, *told, *log.output.split('\n')):
+            self.assertFalse(text.startswith('2026-11-26'), text)
+            self.assertTrue(text.isprintable(), text)
+        self.assertIn('no luck 2026-11-26', backup.fail_reason + log.output)
+
+
+@ddt.ddt
 class RequiredTest(DriverTestCase):
 
     options = {**DriverTestCase.options, 'required_level': 'write-through'}
@@ -297,3 +375,10 @@ class RequiredTest(DriverTestCase):
         shut_off(self.domain)
         backup = self.create(self.backup(volume))
         self.assertEqual(('available', {}), (backup.status, backup.metadata))
+
+    def test_an_instance_that_is_suspended_is_not(self) -> None:
+        volume = self.attached()
+        suspended(self.domain)
+        backup = self.create(self.backup(volume))
+        self.assertEqual('error', backup.status)
+        self.assertIn('resume it', backup.fail_reason)

@@ -45,7 +45,7 @@ class EvidenceTest(base.TestCase):
         self.assertEqual(proof, proof.lowered(Level.FLUSHED, 'late'))
 
     def test_a_remark_leaves_the_claim(self) -> None:
-        proof = evidence.Evidence(Level.WRITE_THROUGH).with_reason('spans')
+        proof = evidence.Evidence(Level.WRITE_THROUGH).with_remark('spans')
         self.assertEqual((Level.WRITE_THROUGH, 'spans'),
                          (proof.level, proof.reason))
 

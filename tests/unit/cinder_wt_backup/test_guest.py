@@ -103,6 +103,60 @@ class RequireTest(base.GuestTestCase):
                                   self.reached().require, agent.EXEC)
         self.assertIn('blocks guest-exec: permit it', str(error))
 
+    def test_a_few_messages_are_enough_to_know_it(self) -> None:
+        self.domain.agent.blocked = {fake.EXEC, fake.STATUS}
+        found = self.reached()
+        for _ in range(3):
+            self.assertRaises(exceptions.CommandBlocked, found.require,
+                              agent.EXEC)
+        self.assertEqual(['guest-info', *3 * [fake.FREEZE_STATUS]],
+                         self.domain.agent.commands)
+
+    def freeze(self) -> None:
+        self.domain.agent.frozen = ['/mnt']
+
+    def thaw_when_asked(self, command: str) -> None:
+        """Have somebody thaw it just before it is asked for that."""
+        answer = getattr(self.domain.agent, command.replace('-', '_'))
+
+        def thawed() -> object:
+            self.domain.agent.frozen = []
+            return answer()
+        self.domain.agent.answers[command] = thawed
+
+    def test_a_freeze_that_ends_meanwhile_blocks_nothing(self) -> None:
+        self.freeze()
+        self.thaw_when_asked(fake.FREEZE_STATUS)
+        self.reached().require(agent.EXEC)
+        self.assertEqual(['guest-info', fake.FREEZE_STATUS, 'guest-info'],
+                         self.domain.agent.commands)
+
+    def test_what_is_blocked_then_is_so_still(self) -> None:
+        self.freeze()
+        self.domain.agent.blocked = {fake.EXEC, fake.STATUS}
+        self.thaw_when_asked(fake.FREEZE_STATUS)
+        self.assertRaises(exceptions.CommandBlocked, self.reached().require,
+                          agent.EXEC)
+
+    def test_an_agent_that_permits_nothing_is_not_asked_for_ever(self
+                                                                 ) -> None:
+        self.domain.agent.blocked = set(fake.COMMANDS) - {
+            'guest-info', fake.FREEZE_STATUS}
+        self.assertRaises(exceptions.CommandBlocked, self.reached().require,
+                          agent.EXEC)
+        self.assertEqual(2 * ['guest-info', fake.FREEZE_STATUS],
+                         self.domain.agent.commands)
+
+    def test_it_may_be_frozen_again(self) -> None:
+        self.freeze()
+
+        def thawed() -> str:
+            del self.domain.agent.answers[fake.FREEZE_STATUS]
+            return 'thawed'
+        self.domain.agent.answers[fake.FREEZE_STATUS] = thawed
+        self.assertRaises(exceptions.GuestFrozen, self.reached().require,
+                          agent.EXEC)
+
 
 @ddt.ddt
 class MountsTest(base.GuestTestCase):
@@ -131,3 +185,12 @@ class MountsTest(base.GuestTestCase):
     def test_another_volumes_serial_is_none(self) -> None:
         self.assertEqual([], self.mounts(
             fake.mount('/mnt', slot=9, serial='b4982750-b08e-4ef2-8')))
+
+    def test_a_freeze_in_between_is_no_refusal(self) -> None:
+        found = self.reached()
+        self.domain.agent.frozen = ['/mnt']
+        self.assertRaises(exceptions.GuestFrozen, found.mounts)
+
+    def test_a_refusal_is_one(self) -> None:
+        self.domain.agent.blocked = {fake.FSINFO}
+        self.assertRaises(exceptions.AgentRefused, self.reached().mounts)

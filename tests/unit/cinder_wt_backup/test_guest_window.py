@@ -20,7 +20,9 @@ import fixtures
 import libvirt
 
 from cinder_wt_backup import evidence
+from cinder_wt_backup import guest as guests
 from cinder_wt_backup import guest_window
+from cinder_wt_backup import window as windows
 from tests.unit import base
 from tests.unit.fixtures import agent as fake
 from tests.unit.fixtures import libvirt as hosts
@@ -97,6 +99,15 @@ class UntouchedTest(base.WindowTestCase):
         self.proof()
         self.assertEqual(['guest-info'], self.domain.agent.commands)
 
+    @ddt.data({}, {'barrier': 'freeze'}, {'methods': ['freeze']})
+    def test_one_whose_flushes_are_ignored(self, how: dict) -> None:
+        self.domain.disks = [self.domain.disks[0].replace(
+            "cache='writeback'", "cache='unsafe'")]
+        proof = self.proof(**how)
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn('disk_cachemodes', proof.reason)
+        self.assertEqual([], self.domain.agent.commands)
+
     def test_an_unreachable_host_is_said(self) -> None:
         self.libvirt.domains.clear()
         self.assertIn('nothing listens', self.proof().reason)
@@ -109,7 +120,46 @@ class UntouchedTest(base.WindowTestCase):
         self.assertTrue(window.exempt)
 
 
+@ddt.ddt
 class FallBackTest(base.WindowTestCase):
+
+    def test_a_freeze_that_ends_while_it_is_looked_at_is_none(self) -> None:
+        guest = self.domain.agent
+        guest.frozen = ['/mnt']
+        guest.answers[fake.FREEZE_STATUS] = lambda: (
+            'frozen' if guest.guest_fsfreeze_thaw() > 1 else 'thawed')
+        proof = self.proof()
+        self.assertEqual((Level.WRITE_THROUGH, 'write_through'),
+                         (proof.level, proof.method))
+
+    def freeze_before_exec(self, ends: bool) -> None:
+        """Have somebody freeze it between a look at it and the start."""
+        def refuse(**_arguments: Any) -> None:
+            del self.domain.agent.answers[fake.EXEC]
+            self.domain.agent.frozen = ['/srv']
+            if ends:
+                self.domain.agent.answers[fake.FREEZE_STATUS] = frozen_once
+            raise fake.Refused('Command guest-exec has been disabled')
+
+        def frozen_once() -> str:
+            del self.domain.agent.answers[fake.FREEZE_STATUS]
+            self.domain.agent.frozen = []
+            return 'frozen'
+        self.domain.agent.answers[fake.EXEC] = refuse
+
+    def test_a_freeze_that_begins_then_is_waited_for(self) -> None:
+        self.freeze_before_exec(ends=True)
+        self.assertEqual('write_through', self.proof().method)
+
+    def test_one_that_lasts_leaves_nothing_to_be_put_back(self) -> None:
+        self.freeze_before_exec(ends=False)
+        opened = self.window(lock_timeout=1)
+        opened.open()
+        proof = opened.close()
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn('frozen by somebody else', proof.reason)
+        self.assertFalse(opened.left_changed)
+        self.assertEqual(['/srv'], self.domain.agent.frozen)
 
     def test_where_guest_exec_is_blocked_it_is_frozen(self) -> None:
         self.domain.agent.blocked = EXEC
@@ -119,14 +169,73 @@ class FallBackTest(base.WindowTestCase):
                          (proof.level, proof.method))
         self.assertEqual([], self.domain.agent.frozen)
 
-    def test_where_the_guardian_cannot_start_it_is_frozen(self) -> None:
-        self.guardian.exits['start'] = [127]
-        self.assertEqual('freeze', self.proof().method)
+    @ddt.data(1, 5, 6, 7, 10, 12)
+    def test_where_the_guardian_cannot_start_it_is_frozen(self, status: int
+                                                          ) -> None:
+        self.guardian.exits['start'] = [status]
+        proof = self.proof()
+        self.assertEqual((Level.FILESYSTEM, 'freeze'),
+                         (proof.level, proof.method))
+        self.assertEqual(['start'], self.guardian.commands)
+
+    @ddt.data(1, 5, 6, 7, 12)
+    def test_or_nothing_can_be_claimed(self, status: int) -> None:
+        self.guardian.exits['start'] = [status]
+        self.guardian.reason = 'no room in /run'
+        opened = self.window(methods=['write_through'])
+        opened.open()
+        proof = opened.close()
+        self.assertEqual((Level.CRASH, 'none'), (proof.level, proof.method))
+        self.assertIn(self.domain.instance, proof.reason)
+        self.assertEqual(['start'], self.guardian.commands)
+        self.assertFalse(opened.left_changed)
+
+    @ddt.data({'methods': ['write_through']}, {'freeze_without_lease': False})
+    def test_without_python_it_was_flushed(self, how: dict[str, Any]) -> None:
+        self.guardian.exits['start'] = [10]
+        self.guardian.lease_status = 1      # nor fsfreeze(8)
+        proof = self.proof(**how)
+        self.assertEqual((Level.FLUSHED, 'none'), (proof.level, proof.method))
+        self.assertIn('no Python 3.6', proof.reason)
+        self.assertEqual(['start'], self.guardian.commands)
+
+    def test_also_where_a_freeze_fails_after_it(self) -> None:
+        self.guardian.exits['start'] = [10]
+        self.domain.agent.answers[fake.FREEZE] = lambda mountpoints: 0
+        self.assertEqual(Level.FLUSHED, self.proof().level)
+
+    @ddt.data(2, 3, 8, 9, 126, 127, 137)
+    def test_where_it_ended_otherwise_the_guest_is_released(
+            self, status: int) -> None:
+        self.guardian.exits['start'] = [status]
+        proof = self.proof()
+        self.assertEqual((Level.CRASH, 'none'), (proof.level, proof.method))
+        self.assertIn(f'status {status}', proof.reason)
+        self.assertEqual(['start', 'release'], self.guardian.commands)
+        self.assertIsNone(self.guardian.holder)
+        self.assertNotIn(fake.FREEZE, self.domain.agent.commands)
+
+    @ddt.data({'version': 2}, {'token': 'cafecafe'}, {'status': 8})
+    def test_also_where_its_report_is_of_something_else(
+            self, instead: dict[str, Any]) -> None:
+        self.guardian.instead['start'] = instead
+        self.assertEqual(Level.CRASH, self.proof().level)
+        self.assertIsNone(self.guardian.holder)
+        self.assertNotIn(fake.FREEZE, self.domain.agent.commands)
+
+    @ddt.data(2, 9, 126, 127, 137)
+    def test_where_that_release_fails_it_may_be_changed_still(
+            self, status: int) -> None:
+        self.guardian.exits.update(start=[status], release=[status])
+        window = self.window()
+        window.open()
+        window.close()
+        self.assertTrue(window.left_changed)
 
     def test_the_operators_order_counts(self) -> None:
         proof = self.proof(methods=['freeze', 'write_through'])
         self.assertEqual('freeze', proof.method)
-        self.assertNotIn(fake.EXEC, self.domain.agent.commands)
+        self.assertEqual([], self.guardian.commands)
 
     def test_where_all_is_blocked_every_reason_is_said(self) -> None:
         self.domain.agent.blocked = {*EXEC, fake.FREEZE}
@@ -141,6 +250,59 @@ class FallBackTest(base.WindowTestCase):
         self.assertIn('blocks guest-exec', self.proof().reason)
 
 
+class NoExecTest(base.WindowTestCase):
+    """The volume's owner permits no programs in his guest."""
+
+    def target(self, **changes: Any) -> guests.Target:
+        return super().target(no_exec=True, **changes)
+
+    def abandon(self, frozen: bool, **values: Any) -> None:
+        windows.abandon([self.target()], base.TOKEN, frozen,
+                        base.options(**values))
+
+    def no_program(self) -> None:
+        self.assertNotIn(fake.EXEC, self.domain.agent.commands)
+        self.assertEqual([], self.guardian.arguments)
+
+    def test_it_is_frozen(self) -> None:
+        proof = self.proof(
+            lambda: self.assertEqual(['/mnt'], self.domain.agent.frozen))
+        self.assertEqual((Level.FILESYSTEM, '', 'freeze'),
+                         (proof.level, proof.reason, proof.method))
+        self.no_program()
+
+    def test_also_if_a_barrier_is_wanted(self) -> None:
+        self.assertEqual('freeze', self.proof(barrier='freeze').method)
+        self.no_program()
+
+    def test_where_freezing_is_no_method_that_is_said(self) -> None:
+        proof = self.proof(methods=['write_through'])
+        self.assertEqual((Level.CRASH, 'none'), (proof.level, proof.method))
+        self.assertIn('wt:policy', proof.reason)
+        self.assertIn(base.VOLUME, proof.reason)
+        self.assertNotIn(fake.FREEZE, self.domain.agent.commands)
+        self.no_program()
+
+    def test_where_it_cannot_be_frozen_nothing_is_run_instead(self) -> None:
+        self.domain.agent.blocked = {fake.FREEZE}
+        proof = self.proof()
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn(f'blocks {fake.FREEZE}', proof.reason)
+        self.no_program()
+
+    def test_left_open_it_is_thawed_and_no_more(self) -> None:
+        self.domain.agent.frozen = ['/mnt']
+        self.abandon(frozen=True)
+        self.assertEqual([], self.domain.agent.frozen)
+        self.no_program()
+
+    def test_left_open_before_he_forbade_it_its_lease_sees_to_it(self
+                                                                 ) -> None:
+        self.guardian.holder = base.TOKEN
+        self.abandon(frozen=False, methods=['write_through'])
+        self.no_program()
+
+
 class LockTest(base.WindowTestCase):
     """Windows in one instance, of this volume or another, take turns."""
 
@@ -153,7 +315,7 @@ class LockTest(base.WindowTestCase):
         self.assertEqual(1, len(self.guardian.arguments))
         first.close()
         opener.join()
-        self.assertEqual('start', self.guardian.arguments[-1][0])
+        self.assertEqual('start', self.guardian.commands[-1])
         second.close()
         self.assertIsNone(self.guardian.holder)
 
@@ -214,7 +376,7 @@ class ReleaseTest(base.WindowTestCase):
         window.open()
         window.close()
         self.assertEqual(['start', 'release'],
-                         [words[0] for words in self.guardian.arguments])
+                         self.guardian.commands)
         self.assertIsNone(self.guardian.holder)
         self.assertFalse(window.left_changed)
 

@@ -49,6 +49,16 @@ class LiveChangesTest(base.WindowTestCase):
         self.assertLess(before, opened.round_trips)
         self.assertFalse(opened.left_changed)
 
+    def test_where_its_flushes_are_ignored_it_is_released_too(self) -> None:
+        opened = self.opened()
+        moved = self.libvirt.migrate(self.domain, 'compute2')
+        moved.disks = [moved.disks[0].replace('writeback', 'unsafe')]
+        proof = self.closed(opened)
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn('disk_cachemodes', proof.reason)
+        self.assertIsNone(self.guardian.holder)
+        self.assertFalse(opened.left_changed)
+
     def test_it_is_thawed_there(self) -> None:
         opened = self.opened(methods=['freeze'])
         self.libvirt.migrate(self.domain, 'compute2')
@@ -73,6 +83,12 @@ class LiveChangesTest(base.WindowTestCase):
         self.assertIn('does not run', proof.reason)
         self.assertTrue(opened.left_changed)
         self.assertIn('when its lease ends', self.log.output)
+
+    def test_one_that_was_suspended_forgot_nothing(self) -> None:
+        opened = self.opened(agent_timeout=1)
+        self.domain.suspend_to_disk()
+        self.assertEqual(Level.CRASH, self.closed(opened).level)
+        self.assertTrue(opened.left_changed)
 
     def test_one_that_was_shut_off_forgot_everything(self) -> None:
         opened = self.opened()

@@ -41,6 +41,27 @@ class PolicyTest(base.TestCase):
         self.assertEqual(policy.Policy(expected),
                          policy.of({'wt:policy': wish}, operator))
 
+    @ddt.data(('no-exec', Level.CRASH),
+              ('no-exec,require=flushed', Level.FLUSHED),
+              (' require=flushed , no-exec ', Level.FLUSHED),
+              ('require = filesystem,no-exec', Level.FILESYSTEM))
+    @ddt.unpack
+    def test_an_owner_may_forbid_programs(self, wish: str, expected: Level
+                                          ) -> None:
+        metadata = {'wt:policy': wish}
+        self.assertTrue(policy.forbids_programs(metadata))
+        self.assertEqual(policy.Policy(expected),
+                         policy.of(metadata, 'crash'))
+        # That lowers nothing.
+        self.assertEqual(policy.Policy(Level.FILESYSTEM),
+                         policy.of(metadata, 'filesystem'))
+
+    @ddt.data(None, {}, {'wt:policy': ''}, {'wt:policy': 'off'},
+              {'wt:policy': 'require=flushed'}, {'wt:policy': 'no-execution'},
+              {'other': 'no-exec'})
+    def test_others_do_not(self, metadata: dict[str, str] | None) -> None:
+        self.assertFalse(policy.forbids_programs(metadata))
+
     def test_a_volume_may_opt_out(self) -> None:
         self.assertTrue(policy.of({'wt:policy': 'off'}, 'crash').off)
 
@@ -51,13 +72,21 @@ class PolicyTest(base.TestCase):
         self.assertIn('off is ignored', log.output)
 
     @ddt.data('on', 'require', 'require=', 'require=best', 'OFF',
-              'off,require=flushed', 'x' * 300)
+              'off,require=flushed', 'require=flushed,require=crash',
+              'noexec', 'NO-EXEC', 'no_exec', ',', 'x' * 300)
     def test_what_cannot_be_read_names_the_value(self, wish: str) -> None:
         error = self.assertRaises(exceptions.PolicyError, policy.of,
                                   {'wt:policy': wish}, 'crash')
         self.assertIn(repr(wish[:100]), str(error))
         # fail_reason is a column of 255 characters.
         self.assertLessEqual(len(str(error)), 255)
+
+    @ddt.data('no-exec,best', 'no-exec,require=best', 'require=,no-exec',
+              'no-exec;require=flushed')
+    def test_no_exec_excuses_nothing_beside_it(self, wish: str) -> None:
+        error = self.assertRaises(exceptions.PolicyError, policy.of,
+                                  {'wt:policy': wish}, 'crash')
+        self.assertIn('wt:policy', str(error))
 
 
 @ddt.ddt

@@ -55,10 +55,10 @@ class ProcessTest(base.TestCase):
 class RecoverTestCase(base.CinderTestCase):
 
     def left_open(self, host: str = 'testhost', process: str = GONE,
-                  seconds: float = 600, frozen: bool = False
-                  ) -> tuple[Any, hosts.Domain]:
+                  seconds: float = 600, frozen: bool = False,
+                  **values: Any) -> tuple[Any, hosts.Domain]:
         """Return a volume with a window that was left open, and its guest."""
-        volume = self.attached()
+        volume = self.attached(**values)
         self.guardian.holder = base.TOKEN
         record.opened(self.context, volume.id, host, record.Entry(
             'a-backup', base.TOKEN, time.time() + seconds, process))
@@ -118,6 +118,12 @@ class OwnTest(RecoverTestCase):
         self.assertIsNone(self.guardian.holder)
         self.assertEqual([], self.open_windows())
 
+    def test_where_no_program_may_be_run_it_is_only_thawed(self) -> None:
+        self.left_open(frozen=True, metadata={'wt:policy': 'no-exec'})
+        self.recover()
+        self.assertEqual([], self.domain.agent.frozen)
+        self.assertEqual([], self.guardian.arguments)
+
     def test_it_is_released_also_when_all_is_switched_off(self) -> None:
         self.left_open()
         self.recover(methods=[])
@@ -137,10 +143,28 @@ class OwnTest(RecoverTestCase):
 
     def test_one_that_is_stuck_is_tried_again(self) -> None:
         volume, domain = self.left_open()
-        domain.agent.guardian.ended[:0] = ['stuck 254:16', 'frozen']
+        domain.agent.guardian.filesystems[0].undo = 'frozen'
         self.assertIn('frozen by somebody else', self.recover())
         self.assertEqual([volume.id], self.open_windows())
-        del domain.agent.guardian.ended[:2]
+        domain.agent.guardian.filesystems[0].undo = 'undone'
+        self.recover()
+        self.assertEqual([], self.open_windows())
+
+    def test_one_that_ended_unknown_is_kept_beyond_its_lease(self) -> None:
+        volume, domain = self.left_open(seconds=-1)
+        domain.agent.guardian.exits['release'] = [254]
+        self.recover()
+        self.assertEqual([volume.id], self.open_windows())
+        self.recover()
+        self.assertEqual([], self.open_windows())
+
+    def test_one_that_is_stuck_is_kept_beyond_its_lease(self) -> None:
+        volume, domain = self.left_open(seconds=-1)
+        domain.agent.guardian.filesystems[0].undo = 'stuck'
+        self.recover()
+        self.assertEqual([volume.id], self.open_windows())
+        for attachment in volume.volume_attachment:
+            attachment.destroy()
         self.recover()
         self.assertEqual([], self.open_windows())
 

@@ -156,6 +156,28 @@ class SeveralGuestsTest(base.WindowTestCase):
         self.assertEqual(Level.WRITE_THROUGH, self.closed().level)
         self.assertFalse(self.opened.exempt)
 
+    def test_one_whose_flushes_are_ignored_makes_it_crash(self) -> None:
+        self.other.disks = [self.other.disks[0].replace(
+            "cache='writeback'", "cache='unsafe'")]
+        proof = self.closed()
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn(self.other.instance, proof.reason)
+
+    def test_one_that_is_suspended_makes_it_crash(self) -> None:
+        self.other.suspend_to_disk()
+        proof = self.closed()
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn(f'{self.other.instance} does not run (it is suspended',
+                      proof.reason)
+        self.assertFalse(self.opened.exempt)
+        self.assertIsNone(self.guardian.holder)
+
+    def test_one_that_is_suspended_beside_one_that_is_shut_off(self) -> None:
+        self.other.suspend_to_disk()
+        self.domain.state_now = libvirt.VIR_DOMAIN_SHUTOFF
+        self.assertEqual(Level.CRASH, self.closed().level)
+        self.assertFalse(self.opened.exempt)
+
     def test_they_are_taken_in_a_fixed_order(self) -> None:
         order = []
         for domain in (self.domain, self.other):
@@ -229,9 +251,25 @@ class AbandonTest(base.WindowTestCase):
         self.abandon()
         self.assertNotIn(fake.THAW, self.domain.agent.commands)
 
+    def test_one_whose_flushes_are_ignored_is_put_back(self) -> None:
+        self.domain.disks = [self.domain.disks[0].replace(
+            "cache='writeback'", "cache='unsafe'")]
+        self.guardian.holder = base.TOKEN
+        self.abandon()
+        self.assertIsNone(self.guardian.holder)
+
     def test_a_guest_that_is_shut_off_forgot_everything(self) -> None:
         self.domain.state_now = libvirt.VIR_DOMAIN_SHUTOFF
         self.abandon()
+
+    def test_a_guest_that_crashed_forgot_everything(self) -> None:
+        self.domain.state_now = libvirt.VIR_DOMAIN_SHUTOFF
+        self.domain.reason = libvirt.VIR_DOMAIN_SHUTOFF_CRASHED
+        self.abandon()
+
+    def test_a_guest_that_is_suspended_forgot_nothing(self) -> None:
+        self.domain.suspend_to_disk()
+        self.assertRaises(exceptions.WriteThroughError, self.abandon)
 
     def test_a_guest_that_is_paused_forgot_nothing(self) -> None:
         self.domain.state_now = libvirt.VIR_DOMAIN_PAUSED

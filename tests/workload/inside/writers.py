@@ -82,6 +82,8 @@ def write_rows(directory: pathlib.Path, log: acks.Log, run: str,
 def write_bulk(directory: pathlib.Path, mebibytes: int) -> None:
     """Leave that much new data in the page cache, and end."""
     block = os.urandom(_MIB)
+    # What is written over an old file is flushed when it is closed.
+    (directory / 'bulk').unlink(missing_ok=True)
     with open(directory / 'bulk', 'wb', buffering=0) as file:
         for number in range(mebibytes):
             file.write(number.to_bytes(8, 'little') + block[8:])

@@ -40,6 +40,7 @@ class ChannelTest(base.GuestTestCase):
         self.connect().check_agent_channel()
 
 
+@ddt.ddt
 class DiskTest(base.GuestTestCase):
 
     def disk(self, volume: str = base.VOLUME, project: str = base.PROJECT,
@@ -74,6 +75,27 @@ class DiskTest(base.GuestTestCase):
                                                                 ) -> None:
         self.assertEqual(hosts.RBD % base.VOLUME,
                          self.disk(source=None).source)
+
+    def change(self, old: str, new: str) -> None:
+        self.domain.disks[0] = self.domain.disks[0].replace(old, new)
+
+    @ddt.data('writeback', 'none', 'writethrough', 'directsync', 'default')
+    def test_a_disk_that_is_flushed_is_safe(self, cache: str) -> None:
+        self.change("cache='writeback'", f"cache='{cache}'")
+        self.assertEqual('', self.disk().unsafe)
+
+    def test_a_disk_without_a_driver_is_safe(self) -> None:
+        self.change('<driver ', '<elsewhere ')
+        self.assertEqual('', self.disk().unsafe)
+
+    @ddt.data(("cache='writeback'", "cache='unsafe'", 'disk_cachemodes'),
+              ("cache='writeback'", "error_policy='ignore'", 'error_policy'),
+              ('<serial>', '<transient/><serial>', 'transient'))
+    @ddt.unpack
+    def test_a_disk_that_keeps_nothing_is_not(self, old: str, new: str,
+                                              reason: str) -> None:
+        self.change(old, new)
+        self.assertIn(reason, self.disk().unsafe)
 
     def test_a_disk_on_a_scsi_bus_has_no_pci_address(self) -> None:
         self.domain.disks[0] = self.domain.disks[0].replace(
@@ -137,7 +159,7 @@ class AgentCommandTest(base.GuestTestCase):
         self.fail(libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_FROM_QEMU,
                   'a\n\x1b[2Jb' + 'x' * 9999)
         error = self.assertRaises(exceptions.AgentError, self.ping)
-        self.assertIn('a??[2Jb', str(error))
+        self.assertIn('a ?[2Jb', str(error))
         self.assertLess(len(str(error)), 700)
 
     def test_a_guest_that_stopped_meanwhile_is_not_exempt(self) -> None:

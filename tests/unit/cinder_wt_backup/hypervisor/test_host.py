@@ -83,6 +83,44 @@ class ConnectionTest(base.GuestTestCase):
                        check=True, timeout=60)
 
 
+class CredentialsTest(base.GuestTestCase):
+    """A libvirt that wants to know who it is: SASL."""
+
+    URI = hosts.URI % base.HOST
+
+    def refused(self) -> str:
+        host = compute_host.Hypervisor(self.URI, 5)
+        return str(self.assertRaises(exceptions.HostUnreachable,
+                                     host.__enter__))
+
+    def test_those_of_auth_conf_are_used(self) -> None:
+        self.libvirt.auth_conf[self.URI] = {
+            libvirt.VIR_CRED_AUTHNAME: 'cinder',
+            libvirt.VIR_CRED_PASSPHRASE: 'right'}
+        with compute_host.Hypervisor(self.URI, 5) as host:
+            self.assertEqual(1, host.running())
+
+    def test_wrong_ones_are_named(self) -> None:
+        self.libvirt.auth_conf[self.URI] = {
+            libvirt.VIR_CRED_AUTHNAME: 'cinder',
+            libvirt.VIR_CRED_PASSPHRASE: 'wrong'}
+        self.assertIn('check the credentials for it in libvirt\'s auth.conf',
+                      self.refused())
+
+    def test_missing_ones_are_not_asked_for(self) -> None:
+        self.libvirt.auth_conf[self.URI] = {
+            libvirt.VIR_CRED_AUTHNAME: 'cinder'}
+        self.assertIn('put them into libvirt\'s auth.conf', self.refused())
+
+    def test_an_error_that_libvirt_cannot_name_is_the_hosts(self) -> None:
+        # What libvirt 9.0 says of an authfile= that is not there.
+        def openAuth(*args: object) -> None:
+            raise hosts.error(libvirt.VIR_ERR_INTERNAL_ERROR, 'An error '
+                              'occurred, but the cause is unknown')
+        self.useFixture(fixtures.MonkeyPatch('libvirt.openAuth', openAuth))
+        self.assertIn('check libvirt_uri', self.refused())
+
+
 @ddt.ddt
 class InstanceTest(base.GuestTestCase):
 
@@ -91,18 +129,53 @@ class InstanceTest(base.GuestTestCase):
             self.assertRaises(exceptions.DomainNotFound, host.domain,
                               '8e034d89')
 
-    @ddt.data((libvirt.VIR_DOMAIN_SHUTOFF, 0, True),
-              (libvirt.VIR_DOMAIN_SHUTOFF,
-               libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED, False),
-              (libvirt.VIR_DOMAIN_PAUSED, 0, False),
-              (libvirt.VIR_DOMAIN_CRASHED, 0, False),
-              (libvirt.VIR_DOMAIN_PMSUSPENDED, 0, False))
-    @ddt.unpack
-    def test_a_guest_that_does_not_run_is_told_apart(
-            self, state: int, reason: int, shut_off: bool) -> None:
+    def off(self, state: int, reason: int) -> exceptions.DomainNotRunning:
         self.domain.state_now, self.domain.reason = state, reason
-        error = self.assertRaises(exceptions.DomainNotRunning, self.connect)
-        self.assertEqual(shut_off, error.shut_off)
+        return self.assertRaises(exceptions.DomainNotRunning, self.connect)
+
+    @ddt.data(libvirt.VIR_DOMAIN_SHUTOFF_UNKNOWN,
+              libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN,
+              libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED,
+              libvirt.VIR_DOMAIN_SHUTOFF_FAILED,
+              libvirt.VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT)
+    def test_one_that_was_shut_off_holds_nothing(self, reason: int) -> None:
+        error = self.off(libvirt.VIR_DOMAIN_SHUTOFF, reason)
+        self.assertTrue(error.shut_off)
+        self.assertTrue(error.memory_gone)
+
+    @ddt.data(libvirt.VIR_DOMAIN_SHUTOFF_CRASHED,
+              libvirt.VIR_DOMAIN_SHUTOFF_DAEMON)
+    def test_one_that_was_lost_was_not_shut_off(self, reason: int) -> None:
+        error = self.off(libvirt.VIR_DOMAIN_SHUTOFF, reason)
+        self.assertFalse(error.shut_off)
+        self.assertTrue(error.memory_gone)
+        self.assertIn('start it', str(error))
+
+    @ddt.data((libvirt.VIR_DOMAIN_SHUTOFF,
+               libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED),
+              (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SAVED),
+              # Of a libvirt that is yet to come.
+              (libvirt.VIR_DOMAIN_SHUTOFF, 4711),
+              (libvirt.VIR_DOMAIN_PAUSED, 0),
+              (libvirt.VIR_DOMAIN_CRASHED, 0),
+              (libvirt.VIR_DOMAIN_PMSUSPENDED, 0),
+              (4711, 0))
+    @ddt.unpack
+    def test_another_may_hold_what_was_not_flushed(self, state: int,
+                                                   reason: int) -> None:
+        error = self.off(state, reason)
+        self.assertFalse(error.shut_off)
+        self.assertFalse(error.memory_gone)
+
+    @ddt.data(*range(9))
+    def test_a_saved_memory_holds_it_whatever_the_reason(self, reason: int
+                                                         ) -> None:
+        # A libvirt that was restarted has none.
+        self.domain.saved = True
+        error = self.off(libvirt.VIR_DOMAIN_SHUTOFF, reason)
+        self.assertFalse(error.shut_off)
+        self.assertFalse(error.memory_gone)
+        self.assertIn('resume it', str(error))
 
     def test_a_connection_lost_on_the_way_is_the_hosts_fault(self) -> None:
         def lost() -> None:

@@ -213,6 +213,7 @@ class FreezeTest(base.GuestTestCase):
         self.assertIn(command, str(error))
 
     def test_the_operator_may_forbid_it(self) -> None:
+        self.domain.agent.blocked = {fake.EXEC}
         error = self.assertRaises(
             exceptions.CommandBlocked,
             self.method(freeze_without_lease=False).check)
@@ -252,6 +253,89 @@ class FreezeTest(base.GuestTestCase):
         self.assertEqual(Level.FLUSHED, proof.level)
         self.assertIn('mounted or unmounted', proof.reason)
 
+    def boot_volume(self, *others: dict[str, Any]) -> freeze.Freeze:
+        self.domain.agent.mounts = [
+            fake.mount('/', 'vdb2', 'xfs'),
+            fake.mount('/boot/efi', 'vdb1', 'vfat'), *others]
+        return self.method()
+
+    def test_a_boot_volume_with_its_efi_partition(self) -> None:
+        method = self.boot_volume()
+        method.engage()
+        self.assertEqual(['/'], self.domain.agent.frozen)
+        proof = method.release()
+        self.assertEqual(
+            (Level.FILESYSTEM, 'the EFI system partition at /boot/efi is not '
+             'covered', {'xfs': 1}),
+            (proof.level, proof.reason, proof.filesystems))
+
+    def test_an_automount_of_it_is_no_change(self) -> None:
+        method = self.boot_volume()
+        method.engage()
+        del self.domain.agent.mounts[1]
+        self.assertEqual(Level.FILESYSTEM, method.release().level)
+
+    def test_what_else_cannot_be_frozen_was_not_flushed(self) -> None:
+        method = self.boot_volume(fake.mount('/data', 'vdb3', 'vfat'))
+        method.engage()
+        self.assertEqual(['/'], self.domain.agent.frozen)
+        proof = method.release()
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn('vfat can neither be frozen', proof.reason)
+
+    def test_where_nothing_can_be_frozen_that_is_said(self) -> None:
+        self.domain.agent.mounts = [fake.mount('/data', 'vdb1', 'vfat')]
+        error = self.assertRaises(exceptions.AgentError, self.method().engage)
+        self.assertIn('can be frozen: vfat', str(error))
+        self.assertNotIn(fake.FREEZE, self.domain.agent.commands)
+
     def test_nothing_but_the_freeze_is_to_be_put_back(self) -> None:
+        self.domain.agent.blocked = {fake.EXEC}
         self.method().abandon()
-        self.assertEqual([], self.domain.agent.commands)
+        self.assertEqual(['guest-info'], self.domain.agent.commands)
+
+
+class LeaseTest(base.GuestTestCase):
+    """Of a freeze in a guest that runs programs, though not in Python."""
+
+    def method(self, **values: Any) -> freeze.Freeze:
+        return freeze.Freeze(self.reached(), base.TOKEN,
+                             base.options(**values))
+
+    def test_it_is_there_while_the_guest_is_frozen(self) -> None:
+        self.domain.agent.mounts = [fake.mount('/mnt', 'vdb1'),
+                                    fake.mount('/srv', 'vdb2', 'xfs')]
+        method = self.method(agent_timeout=2, freeze_timeout=4)
+        method.check()
+        method.engage()
+        self.assertEqual(['8', 'vdb1', 'vdb2'],
+                         self.guardian.leases[base.TOKEN])
+        self.assertEqual(Level.FILESYSTEM, method.release().level)
+        self.assertEqual({}, self.guardian.leases)
+
+    def test_it_ends_with_a_freeze_that_expired(self) -> None:
+        method = self.method(freeze_timeout=1)
+        method.engage()
+        time.sleep(1.3)
+        self.assertEqual({}, self.guardian.leases)
+        self.assertEqual(Level.FLUSHED, method.release().level)
+
+    def test_where_there_is_none_the_operator_decides(self) -> None:
+        self.guardian.lease_status = 1
+        method = self.method(freeze_without_lease=False)
+        method.check()
+        self.assertRaises(exceptions.CommandBlocked, method.engage)
+        self.assertEqual([], self.domain.agent.frozen)
+        self.method().engage()
+        self.assertEqual(['/mnt'], self.domain.agent.frozen)
+
+    def test_a_strange_name_gets_none(self) -> None:
+        self.domain.agent.mounts = [fake.mount('/mnt', 'vdb1; reboot')]
+        self.method().engage()
+        self.assertEqual({}, self.guardian.leases)
+
+    def test_what_a_host_that_is_gone_left_is_removed(self) -> None:
+        self.method().engage()
+        self.domain.agent.frozen = []
+        self.method().abandon()
+        self.assertEqual({}, self.guardian.leases)
