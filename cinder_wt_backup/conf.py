@@ -12,13 +12,17 @@
 
 """Options of the ``[write_through]`` section of cinder.conf."""
 
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import enum
 import re
-from typing import Any
 
 from oslo_config import cfg
 from oslo_config import types
 
-from cinder_wt_backup import evidence
+from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import exceptions
 
 GROUP = 'write_through'
@@ -61,7 +65,7 @@ OPTIONS = [
     cfg.StrOpt(
         'required_level',
         default='crash',
-        choices=[level.value for level in evidence.Level],
+        choices=[level.value for level in claims.Level],
         help='A backup of a volume in use that does not reach this level '
              'fails. crash: none fails on our account.'),
     cfg.BoolOpt(
@@ -144,19 +148,70 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     return [(GROUP, list(OPTIONS))]
 
 
-def register(conf: cfg.ConfigOpts = cfg.CONF) -> Any:
+def register(conf: cfg.ConfigOpts = cfg.CONF) -> cfg.ConfigOpts.GroupAttr:
     """Register the options and return their group."""
     conf.register_opts(OPTIONS, group=GROUP)
     return conf[GROUP]
 
 
-def known_hosts(options: Any) -> dict[str, str]:
-    """Return the operator's compute hosts: name -> address.
+class Barrier(enum.Enum):
+    """What write_through is topped by while the snapshot is made."""
 
-    :raises ConfigurationError: an entry is no host name
+    NONE = 'none'
+    FREEZE = 'freeze'
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The section as it was read and checked; what each means is its help.
+
+    :ivar hosts: the compute hosts of libvirt_hosts, name -> address
     """
+
+    wrapped_driver: str | None
+    methods: tuple[str, ...]
+    barrier: Barrier
+    required_level: claims.Level
+    freeze_without_lease: bool
+    libvirt_uri: str
+    hosts: Mapping[str, str]
+    agent_timeout: int
+    drain_timeout: int
+    freeze_timeout: int
+    window_timeout: int
+    lock_timeout: int
+    lease: int
+    max_windows: int
+
+    def uri(self, address: str) -> str:
+        """Return libvirt's URI of the compute host with that address."""
+        return self.libvirt_uri.format(host=address)
+
+
+def read(group: cfg.ConfigOpts.GroupAttr, methods: Iterable[str]) -> Settings:
+    """Return the settings, if they can work together.
+
+    :param methods: names of the methods that are installed
+    :raises ConfigurationError: names the option, its value and the remedy
+    """
+    settings = Settings(
+        barrier=Barrier(group.barrier),
+        required_level=claims.Level(group.required_level),
+        methods=tuple(group.methods),
+        hosts=_hosts(group.libvirt_hosts),
+        **{name: group[name] for name in (
+            'wrapped_driver', 'freeze_without_lease', 'libvirt_uri',
+            'agent_timeout', 'drain_timeout', 'freeze_timeout',
+            'window_timeout', 'lock_timeout', 'lease', 'max_windows')})
+    _check_lease(settings)
+    _check_methods(settings.methods, sorted(methods))
+    _check_uri(settings.libvirt_uri)
+    return settings
+
+
+def _hosts(entries: Iterable[str]) -> dict[str, str]:
     hosts = {}
-    for entry in options.libvirt_hosts:
+    for entry in entries:
         name, _, address = entry.partition(':')
         address = address or name
         if not HOST_NAME.fullmatch(name) or not HOST_ADDRESS.fullmatch(
@@ -168,28 +223,28 @@ def known_hosts(options: Any) -> dict[str, str]:
     return hosts
 
 
-def check(options: Any, methods: list[str]) -> None:
-    """Refuse values that cannot work together.
-
-    :param methods: names of the methods that are installed
-    :raises ConfigurationError: names the option, its value and the remedy
-    """
-    needed = (options.drain_timeout + options.window_timeout
-              + 2 * options.agent_timeout + LEASE_MARGIN)
-    if options.lease <= needed:
+def _check_lease(settings: Settings) -> None:
+    needed = (settings.drain_timeout + settings.window_timeout
+              + 2 * settings.agent_timeout + LEASE_MARGIN)
+    if settings.lease <= needed:
         raise exceptions.ConfigurationError(
-            f'[{GROUP}] lease = {options.lease} must exceed drain_timeout + '
+            f'[{GROUP}] lease = {settings.lease} must exceed drain_timeout + '
             f'window_timeout + 2 * agent_timeout + {LEASE_MARGIN} = {needed}: '
             f'else guests would be put back before their snapshot is made.')
-    for name in options.methods:
-        if name not in methods:
+
+
+def _check_methods(wanted: Iterable[str], installed: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in installed:
             raise exceptions.ConfigurationError(
                 f'[{GROUP}] methods: {name!r} is not installed; there are: '
-                f'{", ".join(sorted(methods))}.')
+                f'{", ".join(installed)}.')
+
+
+def _check_uri(template: str) -> None:
     try:
-        options.libvirt_uri.format(host='host')
+        template.format(host='host')
     except (AttributeError, IndexError, KeyError, ValueError):
         raise exceptions.ConfigurationError(
-            f'[{GROUP}] libvirt_uri = {options.libvirt_uri!r}: only {{host}} '
-            f'can be replaced in it.')
-    known_hosts(options)
+            f'[{GROUP}] libvirt_uri = {template!r}: only {{host}} can be '
+            f'replaced in it.') from None

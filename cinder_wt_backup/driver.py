@@ -13,7 +13,8 @@
 """The backup driver that cinder.conf names.
 
 Importing this module in cinder-backup, which Cinder does when it is the
-``backup_driver``, installs the seam as well; see :mod:`cinder_wt_backup.seam`.
+``backup_driver``, puts our steps around BackupManager's as well: see
+:mod:`cinder_wt_backup.service.manager_hooks`.
 """
 
 from typing import Any
@@ -24,13 +25,14 @@ from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_utils import importutils
 
-from cinder_wt_backup import backups as all_backups
-from cinder_wt_backup import ceph
+from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import conf
-from cinder_wt_backup import evidence
 from cinder_wt_backup import exceptions
-from cinder_wt_backup import methods
-from cinder_wt_backup import seam
+from cinder_wt_backup.service import backup_windows
+from cinder_wt_backup.service import ceph_hooks
+from cinder_wt_backup.service import manager_hooks
+from cinder_wt_backup.service import process
+from cinder_wt_backup.window import methods
 
 LOG = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ class WriteThroughBackupDriver:
     """
 
     wrapped_class: type
-    backups: all_backups.Backups
+    backups: backup_windows.Backups
 
     def __init__(self, context: Any, *args: Any, **kwargs: Any) -> None:
         self._context = context
@@ -80,20 +82,20 @@ class WriteThroughBackupDriver:
                 self._context, backup)
         if proof:
             updates['metadata'] = {
-                **evidence.without(backup.metadata),
-                **evidence.without(updates.get('metadata')),
+                **claims.without(backup.metadata),
+                **claims.without(updates.get('metadata')),
                 **proof.as_metadata()}
         return updates
 
     @staticmethod
     def _drop_forged(backup: Any) -> None:
         """Drop the evidence that came in with the request."""
-        kept = evidence.without(backup.metadata)
+        kept = claims.without(backup.metadata)
         if kept != (backup.metadata or {}):
             LOG.warning('Backup %(backup)s was requested with properties '
                         '%(prefix)s*, which only the service may set: they '
                         'are dropped.', {'backup': backup.id,
-                                         'prefix': evidence.PREFIX})
+                                         'prefix': claims.PREFIX})
             backup.metadata = kept
             backup.save()
 
@@ -106,18 +108,18 @@ def _install() -> None:
 
     :raises ConfigurationError: the options or this Cinder do not permit it
     """
-    options = conf.register(CONF)
-    conf.check(options, list(methods.installed()))
-    wrapped = seam.wrapped_path(options.wrapped_driver, NAME)
-    backups = all_backups.Backups(options)
+    settings = conf.read(conf.register(CONF), methods.installed())
+    wrapped = manager_hooks.wrapped_path(settings.wrapped_driver, NAME)
+    process.adapt()
+    backups = backup_windows.Backups(settings)
     wrapped_class = _import(wrapped)
-    is_ceph = all_backups.CEPH in wrapped
-    seam.check_assumptions(wrapped_class, is_ceph)
+    is_ceph = backup_windows.CEPH in wrapped
+    manager_hooks.check_assumptions(wrapped_class, is_ceph)
     if is_ceph:
-        wrapped_class = ceph.with_window(wrapped_class, backups)
+        wrapped_class = ceph_hooks.with_window(wrapped_class, backups)
     WriteThroughBackupDriver.wrapped_class = wrapped_class
     WriteThroughBackupDriver.backups = backups
-    seam.install(NAME, wrapped, backups)
+    manager_hooks.install(NAME, wrapped, backups)
 
 
 def _import(path: str) -> type:
@@ -133,5 +135,5 @@ def _import(path: str) -> type:
     return found
 
 
-if seam.is_configured(CONF, NAME):
+if manager_hooks.is_configured(CONF, NAME):
     _install()

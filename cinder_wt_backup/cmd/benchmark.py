@@ -22,9 +22,11 @@ from cinder import objects
 from cliff import lister
 from oslo_config import cfg
 
-from cinder_wt_backup import attachments
 from cinder_wt_backup import conf
-from cinder_wt_backup import window
+from cinder_wt_backup.service import attachments
+from cinder_wt_backup.service import process
+from cinder_wt_backup.window import methods
+from cinder_wt_backup.window import volume as windows
 
 
 class Benchmark(lister.Lister):  # type: ignore[misc]
@@ -47,15 +49,16 @@ class Benchmark(lister.Lister):  # type: ignore[misc]
         """Measure; a row a window."""
         context = cinder_context.get_admin_context()
         volume = objects.Volume.get_by_id(context, parsed_args.volume)
-        options = cfg.CONF[conf.GROUP]
-        targets = attachments.locate(context, volume, options)
+        settings = conf.read(cfg.CONF[conf.GROUP], methods.installed())
+        targets = attachments.locate(context, volume, settings)
         return (('open ms', 'close ms', 'together ms', 'agent round trips',
                  'level', 'reason'),
-                (_measured(window.Window(targets, options))
+                (_measured(windows.Window(targets, settings,
+                                          process.lock))
                  for _round in range(parsed_args.rounds)))
 
 
-def _measured(opened: window.Window) -> tuple[Any, ...]:
+def _measured(opened: windows.Window) -> tuple[Any, ...]:
     began = time.monotonic()
     opened.open()
     engaged = time.monotonic()

@@ -21,8 +21,8 @@ from oslo_config import cfg
 
 from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
-from cinder_wt_backup.hypervisor import host as compute_host
-from cinder_wt_backup import methods
+from cinder_wt_backup.guest.hypervisor import host as compute_host
+from cinder_wt_backup.window import methods
 
 
 class Check(lister.Lister):  # type: ignore[misc]
@@ -43,18 +43,18 @@ class Check(lister.Lister):  # type: ignore[misc]
     def take_action(self, parsed_args: argparse.Namespace
                     ) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
         """Check; a row a host."""
-        options = cfg.CONF[conf.GROUP]
-        conf.check(options, list(methods.installed()))
+        settings = conf.read(cfg.CONF[conf.GROUP], methods.installed())
         hosts = {host: host for host in parsed_args.host}
         return (('host', 'uri', 'result'),
-                (_tried(name, address, options) for name, address
-                 in (hosts or conf.known_hosts(options)).items()))
+                (_tried(name, address, settings) for name, address
+                 in (hosts or settings.hosts).items()))
 
 
-def _tried(name: str, address: str, options: Any) -> tuple[str, str, str]:
-    uri = options.libvirt_uri.format(host=address)
+def _tried(name: str, address: str,
+           settings: conf.Settings) -> tuple[str, str, str]:
+    uri = settings.uri(address)
     try:
-        with compute_host.Hypervisor(uri, options.agent_timeout) as host:
+        with compute_host.Hypervisor(uri, settings.agent_timeout) as host:
             return name, uri, f'ok: {host.running()} instances run there'
     except exceptions.WriteThroughError as error:
         return name, uri, str(error)

@@ -24,6 +24,7 @@ from cliff import commandmanager
 from oslo_config import cfg
 
 from cinder_wt_backup import conf
+from cinder_wt_backup.service import process
 
 CONF = cfg.CONF
 
@@ -64,6 +65,7 @@ class Shell(app.App):  # type: ignore[misc]
              default_config_files=self.options.config_file)
         conf.register(CONF)
         objects.register_all()
+        process.adapt()
         coordination.COORDINATOR.start()
 
     def run_subcommand(self, argv: Sequence[str]) -> int:

@@ -21,7 +21,7 @@ from cinder import context as cinder_context
 from cinder import objects
 from cliff import lister
 
-from cinder_wt_backup import record
+from cinder_wt_backup.service import store
 
 
 class Windows(lister.Lister):  # type: ignore[misc]
@@ -44,4 +44,4 @@ class Windows(lister.Lister):  # type: ignore[misc]
                 ((host, volume.id, entry.backup,
                   round(entry.until - time.time()))
                  for host in sorted(hosts)
-                 for volume, entry in record.left_open(context, host)))
+                 for volume, entry in store.left_open(context, host)))

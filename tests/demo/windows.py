@@ -13,7 +13,8 @@
 """Windows on a volume, for ``make benchmark``; their times as JSON.
 
 A program by itself, which measures the package that is in its ``PYTHONPATH``:
-so another checkout is measured on the same guest. For each window it waits
+so another checkout is measured on the same guest, if its modules are called
+as here. For each window it waits
 for a line, opens it and says so, waits for a line, closes it and says how long
 both took.
 """
@@ -30,10 +31,12 @@ from cinder import objects
 from cinder.objects import base as _options   # noqa: F401
 from oslo_config import cfg
 
-from cinder_wt_backup import agent
-from cinder_wt_backup import attachments
 from cinder_wt_backup import conf
-from cinder_wt_backup import window
+from cinder_wt_backup.guest import agent
+from cinder_wt_backup.service import attachments
+from cinder_wt_backup.service import process
+from cinder_wt_backup.window import methods
+from cinder_wt_backup.window import volume as windows
 
 
 def main() -> None:
@@ -50,6 +53,7 @@ def main() -> None:
              project='cinder')
     conf.register(cfg.CONF)
     objects.register_all()
+    process.adapt()
     coordination.COORDINATOR.start()
     try:
         _measure_all(given.volume, given.rounds)
@@ -58,15 +62,15 @@ def main() -> None:
 
 
 def _measure_all(volume: str, rounds: int) -> None:
-    options = cfg.CONF[conf.GROUP]
+    settings = conf.read(cfg.CONF[conf.GROUP], methods.installed())
     context = cinder_context.get_admin_context()
     targets = attachments.locate(
-        context, objects.Volume.get_by_id(context, volume), options)
+        context, objects.Volume.get_by_id(context, volume), settings)
     for _round in range(rounds):
-        _measure(window.Window(targets, options))
+        _measure(windows.Window(targets, settings, process.lock))
 
 
-def _measure(opened: window.Window) -> None:
+def _measure(opened: windows.Window) -> None:
     sys.stdin.readline()
     began = time.monotonic()
     opened.open()

@@ -31,9 +31,9 @@ from cinder.backup.drivers import posix
 from cinder.backup import manager
 from cinder.volume import rpcapi
 
-from cinder_wt_backup.hypervisor import domain
-from cinder_wt_backup import record
-from cinder_wt_backup import window
+from cinder_wt_backup.guest.hypervisor import domain
+from cinder_wt_backup.service import store
+from cinder_wt_backup.window import volume as windows
 from tests.faults import steps
 
 # What the agent was just told, by command and by the guardian's action.
@@ -108,11 +108,11 @@ def _publish_when_ready() -> None:
     manager.BackupManager._setup_backup_driver = setting_up
 
 
-_wrap(record, 'opened', before='requested', after='recorded')
-_wrap(window.Window, 'open', after='engaged')
+_wrap(store, 'opened', before='requested', after='recorded')
+_wrap(windows.Window, 'open', after='engaged')
 _wrap(rpcapi.VolumeAPI, 'get_backup_device', after='cast')
-_wrap(window.Window, 'covered', after='passed')
-_wrap(window.Window, 'close', after='released')
-_wrap(record, 'closed', after='closed')
+_wrap(windows.Window, 'covered', after='passed')
+_wrap(windows.Window, 'close', after='released')
+_wrap(store, 'closed', after='closed')
 _wrap_agent()
 _publish_when_ready()

@@ -36,7 +36,7 @@ from tests.workload import host
 RESTORED = '/mnt/restored'
 MEMORY_MIB = 768
 WORKERS = 2
-# Short, so that a run is; lease exceeds what conf.check wants of it.
+# Short, so that a run is; lease exceeds what conf.read wants of it.
 OPTIONS = {'agent_timeout': '5', 'drain_timeout': '2', 'window_timeout': '10',
            'lock_timeout': '15', 'lease': '34'}
 LEASE = 34

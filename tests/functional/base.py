@@ -26,10 +26,12 @@ from cinder import coordination
 from oslo_config import cfg
 from oslotest import base
 
+from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import conf
-from cinder_wt_backup import evidence
-from cinder_wt_backup import guest
-from cinder_wt_backup import window
+from cinder_wt_backup.guest import reach
+from cinder_wt_backup.service import process
+from cinder_wt_backup.window import methods
+from cinder_wt_backup.window import volume as windows
 from tests.cloud import layout
 from tests.functional import live_machine
 from tests.functional import machine
@@ -42,8 +44,8 @@ def shared_machine() -> live_machine.LiveMachine:
     return live_machine.LiveMachine()
 
 
-def options(**values: object) -> object:
-    """Return the section [write_through] with some options set."""
+def settings(**values: object) -> conf.Settings:
+    """Return the settings of a section with some options set."""
     config = cfg.ConfigOpts()
     config([], project='wt-functional', default_config_files=[])
     group = conf.register(config)
@@ -51,7 +53,7 @@ def options(**values: object) -> object:
                         conf.GROUP)
     for name, value in values.items():
         config.set_override(name, value, conf.GROUP)
-    return group
+    return conf.read(group, methods.installed())
 
 
 def start_locks() -> None:
@@ -103,20 +105,20 @@ class TestCase(base.BaseTestCase):
             self.addCleanup(self.machine.shell,
                             f'mv {program}.hidden {program}')
 
-    def target(self, disk: machine.Disk, **other: object) -> guest.Target:
+    def target(self, disk: machine.Disk, **other: object) -> reach.Target:
         """Return the volume as attachments.locate would."""
         values = {'volume': disk.volume, 'project': machine.PROJECT,
                   'instance': self.machine.instance,
                   'uris': (layout.LIBVIRT_TCP_URI,)}
-        return guest.Target(**(values | other))
+        return reach.Target(**(values | other))
 
     @contextlib.contextmanager
     def window(self, *disks: machine.Disk, **values: object
-               ) -> Iterator[list[evidence.Evidence]]:
+               ) -> Iterator[list[claims.Claim]]:
         """Keep a window open; the list has the verdict afterwards."""
-        opened = window.Window([self.target(disk) for disk in disks],
-                               options(**values))
-        verdict: list[evidence.Evidence] = []
+        opened = windows.Window([self.target(disk) for disk in disks],
+                                settings(**values), process.lock)
+        verdict: list[claims.Claim] = []
         opened.open()
         try:
             yield verdict
@@ -167,10 +169,10 @@ class OpenWindowTestCase(TestCase):
         self.point = self.mount(self.disk.name, 'mkfs.ext4 -q')
         self.before = self.machine.guest.state()
 
-    def open(self, **values: object) -> window.Window:
+    def open(self, **values: object) -> windows.Window:
         """Open a window; whether it is closed is the test's affair."""
-        opened = window.Window([self.target(self.disk)],
-                               options(**values))
+        opened = windows.Window([self.target(self.disk)],
+                                settings(**values), process.lock)
         opened.open()
         self.assert_synchronous()
         return opened
@@ -189,6 +191,6 @@ class OpenWindowTestCase(TestCase):
             time.sleep(0.5)
 
 
-def kinds(verdict: Sequence[evidence.Evidence]) -> dict[str, int]:
+def kinds(verdict: Sequence[claims.Claim]) -> dict[str, int]:
     """Return the filesystems that a window's verdict counts."""
     return dict(verdict[0].filesystems)

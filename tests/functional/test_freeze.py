@@ -15,11 +15,11 @@
 import threading
 import time
 
-from cinder_wt_backup import evidence
+from cinder_wt_backup.claims import claim as claims
 from tests.functional import base
 from tests import guests
 
-Level = evidence.Level
+Level = claims.Level
 # The agent is put back by the guest itself: nothing can be run in it then.
 BLOCKED_FOR = 25
 DROP_IN = '/run/systemd/system/qemu-guest-agent.service.d/blocked.conf'

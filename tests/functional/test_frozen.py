@@ -16,11 +16,12 @@ import time
 
 import ddt
 
-from cinder_wt_backup import evidence
-from cinder_wt_backup import window
+from cinder_wt_backup.claims import claim as claims
+from cinder_wt_backup.service import process
+from cinder_wt_backup.window import volume as windows
 from tests.functional import base
 
-Level = evidence.Level
+Level = claims.Level
 PATIENCE = 30
 
 
@@ -28,7 +29,7 @@ PATIENCE = 30
 class FrozenByOthers(base.OpenWindowTestCase):
     """While a file system is frozen, the kernel lets no flag be moved."""
 
-    def close(self, opened: window.Window) -> evidence.Evidence:
+    def close(self, opened: windows.Window) -> claims.Claim:
         opened.covered()
         return opened.close()
 
@@ -51,8 +52,8 @@ class FrozenByOthers(base.OpenWindowTestCase):
         self.assertTrue(opened.left_changed)
         self.assert_synchronous()
         self.thaw()
-        window.abandon([self.target(self.disk)], opened.token, False,
-                       base.options())
+        windows.abandon([self.target(self.disk)], opened.token, False,
+                        base.settings(), process.lock)
         self.unchanged_by(self.before)
 
     def test_it_is_put_back_by_the_lease(self) -> None:

@@ -25,14 +25,14 @@ from typing import Any
 
 import ddt
 
-from cinder_wt_backup import evidence
-from cinder_wt_backup import guardian
+from cinder_wt_backup.claims import claim as claims
+from cinder_wt_backup.guest.guardian import client as guardian
 from tests.functional import base
 from tests.functional import fake_agent
 from tests.functional import machine
 from tests import guests
 
-Level = evidence.Level
+Level = claims.Level
 PROGRAM = pathlib.Path(fake_agent.__file__)
 # By itself the real agent is back after so many seconds.
 PATIENCE = 240
@@ -92,7 +92,7 @@ class HostileAgent(base.TestCase):
         cls.addClassCleanup(host.detach, cls.disk)
         cls.enterClassContext(hostile(host, cls.disk))
 
-    def misbehaved(self, mode: str, **values: Any) -> evidence.Evidence:
+    def misbehaved(self, mode: str, **values: Any) -> claims.Claim:
         """Return what a window comes to with such an agent."""
         told(self.machine, 'be', mode=mode,
              **{'for': BREAKS.get(mode, PATIENCE)})

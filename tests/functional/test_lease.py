@@ -14,14 +14,14 @@
 
 import time
 
-from cinder_wt_backup import agent
-from cinder_wt_backup import evidence
+from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import exceptions
-from cinder_wt_backup import guardian
-from cinder_wt_backup import guest
+from cinder_wt_backup.guest import agent
+from cinder_wt_backup.guest.guardian import client as guardian
+from cinder_wt_backup.guest import reach
 from tests.functional import base
 
-Level = evidence.Level
+Level = claims.Level
 TIMEOUT = 10
 # Putting back takes a slow guest some seconds after the lease has ended.
 PATIENCE = 30
@@ -37,7 +37,7 @@ class Lease(base.OpenWindowTestCase):
 
     def as_host(self, token: str) -> guardian.Guardian:
         """Return a guardian of another host, which shares no lock."""
-        reached = guest.reach(self.target(self.disk), TIMEOUT)
+        reached = reach.connect(self.target(self.disk), TIMEOUT)
         found = reached.__enter__()
         self.addCleanup(reached.__exit__, None, None, None)
         self.agent: agent.Agent = found.agent
@@ -162,7 +162,7 @@ class Tools(base.TestCase):
     """What a guest may lack: perl and mount(8) are not missed."""
 
     def _window_without(self, *programs: str,
-                        **values: object) -> evidence.Evidence:
+                        **values: object) -> claims.Claim:
         disk = self.volume()
         self.mount(disk.name, 'mkfs.ext4 -q', 'noatime,commit=99')
         self.hide('/usr/bin/perl', '/usr/bin/mount', *programs)

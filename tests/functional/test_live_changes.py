@@ -19,15 +19,15 @@ import time
 
 import ddt
 
-from cinder_wt_backup import evidence
-from cinder_wt_backup import guest
+from cinder_wt_backup.claims import claim as claims
+from cinder_wt_backup.guest import reach
 from tests.cloud import layout
 from tests.functional import base
 from tests.functional import live_machine
 from tests.functional import machine
 from tests.functional import second_host
 
-Level = evidence.Level
+Level = claims.Level
 LEASE = 10
 # Seconds in which a window ends, whatever happened: far more than it takes.
 BOUND = 60
@@ -59,12 +59,12 @@ class LiveChanges(base.TestCase):
     def booted(self) -> machine.Machine:
         return self.own
 
-    def target(self, disk: machine.Disk, **other: object) -> guest.Target:
+    def target(self, disk: machine.Disk, **other: object) -> reach.Target:
         return super().target(disk, uris=self.uris, **other)
 
     @contextlib.contextmanager
     def open(self, disk: machine.Disk, **values: object
-             ) -> Iterator[list[evidence.Evidence]]:
+             ) -> Iterator[list[claims.Claim]]:
         """Keep a window open, whose end must come soon after the change."""
         with contextlib.ExitStack() as stack:
             verdict = stack.enter_context(self.window(disk, **values))
@@ -78,7 +78,7 @@ class LiveChanges(base.TestCase):
         return disk, self.mount(disk.name, mkfs)
 
     def assert_level(self, level: Level, words: str,
-                     verdict: list[evidence.Evidence]) -> None:
+                     verdict: list[claims.Claim]) -> None:
         """See that it claims that, and says why."""
         self.assertEqual(level, verdict[0].level, verdict)
         self.assertIn(words, verdict[0].reason)

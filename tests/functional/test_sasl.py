@@ -19,7 +19,7 @@ import fixtures
 from oslotest import base
 
 from cinder_wt_backup import exceptions
-from cinder_wt_backup.hypervisor import host as compute_host
+from cinder_wt_backup.guest.hypervisor import host as compute_host
 from tests.functional import sasl_host
 
 # Of one answer, seconds.

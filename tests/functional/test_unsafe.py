@@ -14,7 +14,7 @@
 
 import ddt
 
-from cinder_wt_backup import evidence
+from cinder_wt_backup.claims import claim as claims
 from tests.functional import base
 
 
@@ -33,7 +33,7 @@ class Unsafe(base.TestCase):
         with self.window(disk, barrier='freeze') as verdict:
             self.assertNotIn('sync', self.machine.shell(
                 f'findmnt -no OPTIONS {point}'))
-        self.assertEqual(evidence.Level.CRASH, verdict[0].level, verdict)
+        self.assertEqual(claims.Level.CRASH, verdict[0].level, verdict)
         self.assertIn(reason, verdict[0].reason)
         self.unchanged_by(before)
 
@@ -44,5 +44,5 @@ class Unsafe(base.TestCase):
         self.mount(disk.name, 'mkfs.ext4 -q')
         with self.window(disk) as verdict:
             pass
-        self.assertEqual(evidence.Level.WRITE_THROUGH, verdict[0].level,
+        self.assertEqual(claims.Level.WRITE_THROUGH, verdict[0].level,
                          verdict)

@@ -16,10 +16,10 @@ import time
 
 import ddt
 
-from cinder_wt_backup import evidence
+from cinder_wt_backup.claims import claim as claims
 from tests.functional import base
 
-Level = evidence.Level
+Level = claims.Level
 # A drain may be over in less than a shell takes to look.
 SAMPLER = b"""
 import glob, time

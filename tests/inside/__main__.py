@@ -28,7 +28,7 @@ import signal
 import sys
 import time
 
-from cinder_wt_backup import guardian
+from cinder_wt_backup.guest.guardian import client as guardian
 from tests.inside import trial
 from tests import results
 

@@ -26,16 +26,16 @@ import unittest
 
 import fixtures
 
-from cinder_wt_backup import agent
-from cinder_wt_backup import evidence
+from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import exceptions
-from cinder_wt_backup import guardian
-from cinder_wt_backup.guardian.inside import assemble
-from cinder_wt_backup.guardian.inside import journal
-from cinder_wt_backup.guardian.inside import protocol
-from cinder_wt_backup.guardian.inside import syscalls
-from cinder_wt_backup.guardian import report as reports
-from cinder_wt_backup.methods import judgement
+from cinder_wt_backup.guest import agent
+from cinder_wt_backup.guest.guardian import client as guardian
+from cinder_wt_backup.guest.guardian.inside import assemble
+from cinder_wt_backup.guest.guardian.inside import journal
+from cinder_wt_backup.guest.guardian.inside import protocol
+from cinder_wt_backup.guest.guardian.inside import syscalls
+from cinder_wt_backup.guest.guardian import report as reports
+from cinder_wt_backup.window.methods import judgement
 from tests.native import base
 
 FAULTS_TEXT = pathlib.Path(__file__).with_name('faults.py').read_text()
@@ -138,7 +138,7 @@ class Trial(base.TestCase):
     def trial(self) -> None:
         """Make the window, judge it, see that all is as it was."""
         self.useFixture(fixtures.MonkeyPatch(
-            'cinder_wt_backup.guardian.SHORTEST', TIMEOUT))
+            'cinder_wt_backup.guest.guardian.client.SHORTEST', TIMEOUT))
         self._disk = base.Disk(self, DISK_MIB)
         base.run('mkfs.ext4', '-q', self._disk.device)
         self.point = self.scratch / 'mnt'
@@ -261,12 +261,12 @@ class Trial(base.TestCase):
         # Where nobody is left to do it, its host does, before it releases.
         base.run('fsfreeze', '-u', str(self.point), check=False)
 
-    def _see_it_true(self, level: evidence.Level, snapshot: bytes,
+    def _see_it_true(self, level: claims.Level, snapshot: bytes,
                      written: bytes) -> None:
         needed = []
-        if level >= evidence.Level.FLUSHED:
+        if level >= claims.Level.FLUSHED:
             needed.append((self._dirty, DIRTY_MIB << 8))
-        if level >= evidence.Level.WRITE_THROUGH:
+        if level >= claims.Level.WRITE_THROUGH:
             needed.append((written, 16))
         for block, number in needed:
             if snapshot.count(block) < number:

@@ -29,10 +29,11 @@ import xml.etree.ElementTree
 
 import libvirt
 
-from cinder_wt_backup import evidence
-from cinder_wt_backup import guardian
-from cinder_wt_backup import guest as guests_seen
-from cinder_wt_backup import window as windows
+from cinder_wt_backup.claims import claim as claims
+from cinder_wt_backup.guest.guardian import client as guardian
+from cinder_wt_backup.guest import reach
+from cinder_wt_backup.service import process
+from cinder_wt_backup.window import volume as windows
 from tests.cloud import cloud
 from tests.cloud import console
 from tests.cloud import image
@@ -111,7 +112,7 @@ def _lost(machine: machines.Machine, kind: str, wish: str) -> str:
                          60)
         proof, number, copy = _window(machine, disk, wish)
     missing = _missing(copy, number)
-    claimed = proof.level >= evidence.Level.WRITE_THROUGH
+    claimed = proof.level >= claims.Level.WRITE_THROUGH
     return (f'{missing} MiB of {number * WRITE_MIB} missing'
             + (f' {CLAIMED}' if missing and claimed else '')
             + f' ({proof.level.value})')
@@ -126,11 +127,11 @@ def _target(machine: machines.Machine, disk: machines.Disk) -> str:
 
 
 def _window(machine: machines.Machine, disk: machines.Disk, wish: str
-            ) -> tuple[evidence.Evidence, int, pathlib.Path]:
+            ) -> tuple[claims.Claim, int, pathlib.Path]:
     window = windows.Window(
-        [guests_seen.Target(disk.volume, machines.PROJECT, machine.instance,
-                            (layout.LIBVIRT_TCP_URI,))],
-        base.options(methods=['write_through']))
+        [reach.Target(disk.volume, machines.PROJECT, machine.instance,
+                      (layout.LIBVIRT_TCP_URI,))],
+        base.settings(methods=['write_through']), process.lock)
     real = guardian.Wish.request
     with unittest.mock.patch.object(
             guardian.Wish, 'request', lambda self: dict(real(self),

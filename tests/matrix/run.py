@@ -19,10 +19,11 @@ import pathlib
 
 import libvirt
 
-from cinder_wt_backup import evidence
-from cinder_wt_backup import guest as guests_seen
+from cinder_wt_backup.claims import claim as claims
+from cinder_wt_backup.guest import reach
 from cinder_wt_backup import ondisk
-from cinder_wt_backup import window as windows
+from cinder_wt_backup.service import process
+from cinder_wt_backup.window import volume as windows
 from tests.cloud import console
 from tests.functional import base
 from tests.functional import live_machine
@@ -43,7 +44,7 @@ class Result:
     """
 
     case: cases.Case
-    proof: evidence.Evidence | None = None
+    proof: claims.Claim | None = None
     verified: str = ''
     stall_ms: float | None = None
     problem: str = ''
@@ -138,7 +139,7 @@ def _run(row: _Row, result: Result) -> Result:
                                      stall_ms=stall)
         if _state(row) != before:
             raise console.CloudError('the guest is not as it was')
-    if load and began and proof.level > evidence.Level.FLUSHED:
+    if load and began and proof.level > claims.Level.FLUSHED:
         row.restore(snapshot)
         with row.up():
             _check(row, load, began)
@@ -158,14 +159,15 @@ def _writers(row: _Row) -> host.Workload:
     return load
 
 
-def _window(row: _Row) -> tuple[evidence.Evidence, pathlib.Path]:
+def _window(row: _Row) -> tuple[claims.Claim, pathlib.Path]:
     disk = row.disks[0]
     with states.STATES[row.case.state](row.machine) as during:
         window = windows.Window(
-            [guests_seen.Target(disk.volume, machines.PROJECT,
-                                row.machine.instance, during.uris)],
-            base.options(barrier='freeze' if row.case.barrier else 'none',
-                         methods=list(row.case.methods), lock_timeout=5))
+            [reach.Target(disk.volume, machines.PROJECT,
+                          row.machine.instance, during.uris)],
+            base.settings(barrier='freeze' if row.case.barrier else 'none',
+                          methods=list(row.case.methods), lock_timeout=5),
+            process.lock)
         window.open()
         try:
             snapshot = disk.snapshot()

@@ -31,8 +31,8 @@ import uuid
 
 from oslotest import base
 
-from cinder_wt_backup.guardian.inside import assemble
-from cinder_wt_backup.guardian.inside import protocol
+from cinder_wt_backup.guest.guardian.inside import assemble
+from cinder_wt_backup.guest.guardian.inside import protocol
 
 CLONE_NEWNS = 0x20000
 MS_REC, MS_PRIVATE, MS_BIND = 0x4000, 1 << 18, 0x1000

@@ -22,7 +22,7 @@ import time
 
 import ddt
 
-from cinder_wt_backup.guardian.inside import protocol
+from cinder_wt_backup.guest.guardian.inside import protocol
 from tests.native import base
 
 Status = protocol.Status

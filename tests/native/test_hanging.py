@@ -22,8 +22,8 @@ import time
 
 import ddt
 
-from cinder_wt_backup.guardian.inside import assemble
-from cinder_wt_backup.guardian.inside import protocol
+from cinder_wt_backup.guest.guardian.inside import assemble
+from cinder_wt_backup.guest.guardian.inside import protocol
 from tests.native import base
 
 Status = protocol.Status
@@ -74,8 +74,8 @@ class HangingTest(base.TestCase):
         disk = self.disk('ext4')
         self.start(disk)
         base.run('fsfreeze', '-f', str(self.point))
-        from cinder_wt_backup.guardian.inside import journal
-        from cinder_wt_backup.guardian.inside import pulse
+        from cinder_wt_backup.guest.guardian.inside import journal
+        from cinder_wt_backup.guest.guardian.inside import pulse
         records = json.loads((base.RECORD / 'journal').read_text())[1][1]
         for _ in range(3):
             self.assertEqual('busy', pulse.Pulse(
@@ -86,8 +86,8 @@ class HangingTest(base.TestCase):
     def test_a_pulse_is_killed_between_its_freeze_and_its_thaw(self) -> None:
         disk = self.disk('ext4')
         self.start(disk)
-        from cinder_wt_backup.guardian.inside import journal
-        from cinder_wt_backup.guardian.inside import pulse
+        from cinder_wt_backup.guest.guardian.inside import journal
+        from cinder_wt_backup.guest.guardian.inside import pulse
         records = json.loads((base.RECORD / 'journal').read_text())[1][1]
         test, thaw = os.getpid(), pulse.syscalls.thaw
         self.addCleanup(setattr, pulse.syscalls, 'thaw', thaw)

@@ -17,7 +17,7 @@ import pathlib
 
 import ddt
 
-from cinder_wt_backup.guardian.inside import options as table
+from cinder_wt_backup.guest.guardian.inside import options as table
 from tests.native import base
 
 XFS = ('inode32', 'inode64', 'max_atomic_write=16k', 'inode32,noalign',

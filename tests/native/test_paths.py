@@ -17,12 +17,12 @@ import pathlib
 
 import ddt
 
-from cinder_wt_backup.guardian.inside import identity
-from cinder_wt_backup.guardian.inside import journal
-from cinder_wt_backup.guardian.inside import mounts
-from cinder_wt_backup.guardian.inside import paths
-from cinder_wt_backup.guardian.inside import syscalls
-from cinder_wt_backup.guardian.inside import work
+from cinder_wt_backup.guest.guardian.inside import identity
+from cinder_wt_backup.guest.guardian.inside import journal
+from cinder_wt_backup.guest.guardian.inside import mounts
+from cinder_wt_backup.guest.guardian.inside import paths
+from cinder_wt_backup.guest.guardian.inside import syscalls
+from cinder_wt_backup.guest.guardian.inside import work
 from tests.native import base
 
 

@@ -18,7 +18,7 @@ import stat
 
 import ddt
 
-from cinder_wt_backup.guardian.inside import protocol
+from cinder_wt_backup.guest.guardian.inside import protocol
 from tests.native import base
 
 Status = protocol.Status

@@ -19,7 +19,7 @@ import time
 
 import ddt
 
-from cinder_wt_backup.guardian import thaw
+from cinder_wt_backup.guest.guardian import thaw
 from tests.native import base
 
 

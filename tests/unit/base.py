@@ -27,13 +27,15 @@ import fixtures
 from oslo_config import cfg
 from oslotest import base
 
-from cinder_wt_backup import agent
+from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import conf
-from cinder_wt_backup import evidence
-from cinder_wt_backup import guest
-from cinder_wt_backup.hypervisor import domain as domains
-from cinder_wt_backup.hypervisor import host as compute_host
-from cinder_wt_backup import window
+from cinder_wt_backup.guest import agent
+from cinder_wt_backup.guest.hypervisor import domain as domains
+from cinder_wt_backup.guest.hypervisor import host as compute_host
+from cinder_wt_backup.guest import reach
+from cinder_wt_backup.service import process
+from cinder_wt_backup.window import methods
+from cinder_wt_backup.window import volume as windows
 from tests.unit.fixtures import cinder
 from tests.unit.fixtures import libvirt
 
@@ -44,10 +46,10 @@ TOKEN = 'feedbeef'
 
 # Short enough for tests, long enough for a busy machine.
 SHORT = {'agent_timeout': 5, 'drain_timeout': 1, 'window_timeout': 5,
-         'lock_timeout': 5, 'lease': 60, 'freeze_timeout': 30}
+         'lock_timeout': 5, 'lease': 90, 'freeze_timeout': 30}
 
 
-def options(**values: Any) -> Any:
+def section(**values: Any) -> cfg.ConfigOpts.GroupAttr:
     """Return a ``[write_through]`` section with these values set."""
     config = cfg.ConfigOpts()
     group = conf.register(config)
@@ -58,8 +60,26 @@ def options(**values: Any) -> Any:
     return group
 
 
+def settings(**values: Any) -> conf.Settings:
+    """Return the settings of a section with these values set."""
+    return conf.read(section(**values), methods.installed())
+
+
+class Adapted(fixtures.Fixture):
+    """Blocking calls leave the event loop, as they do in the service."""
+
+    def _setUp(self) -> None:
+        self.useFixture(fixtures.MonkeyPatch(
+            'cinder_wt_backup.guest.native.off_the_loop', None))
+        process.adapt()
+
+
 class TestCase(base.BaseTestCase):
     """A test without Cinder's database."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.useFixture(Adapted())
 
 
 class GuestTestCase(TestCase):
@@ -72,8 +92,8 @@ class GuestTestCase(TestCase):
     def setUp(self) -> None:
         super().setUp()
         # A fake answers at once.
-        for name in ('agent.FIRST_POLL', 'window.POLL',
-                     'guest_window.BUSY_POLL', 'guest_window.RELEASE_POLL'):
+        for name in ('guest.agent.FIRST_POLL', 'window.volume.POLL',
+                     'window.guest.BUSY_POLL', 'window.guest.RELEASE_POLL'):
             self.useFixture(fixtures.MonkeyPatch(
                 f'cinder_wt_backup.{name}', 0.01))
         self.libvirt = self.useFixture(libvirt.Libvirt())
@@ -83,9 +103,9 @@ class GuestTestCase(TestCase):
     def guardian(self) -> Any:
         return self.domain.agent.guardian
 
-    def target(self, **changes: Any) -> guest.Target:
+    def target(self, **changes: Any) -> reach.Target:
         """Return the instance as attachments would."""
-        return guest.Target(**{
+        return reach.Target(**{
             'volume': VOLUME, 'project': PROJECT,
             'instance': self.domain.instance, 'uris': (libvirt.URI % HOST,),
             'source': libvirt.RBD % VOLUME, **changes})
@@ -100,9 +120,9 @@ class GuestTestCase(TestCase):
     def agent(self) -> agent.Agent:
         return agent.Agent(self.connect(), 5)
 
-    def reached(self) -> guest.Guest:
+    def reached(self) -> reach.Guest:
         """Return the guest by a connection that lasts for the test."""
-        reaching = guest.reach(self.target(), 5)
+        reaching = reach.connect(self.target(), 5)
         found = reaching.__enter__()
         self.addCleanup(reaching.__exit__, None, None, None)
         return found
@@ -122,12 +142,13 @@ class WindowTestCase(GuestTestCase):
         self.addCleanup(coordination.COORDINATOR.stop)
         self.log = self.useFixture(fixtures.FakeLogger())
 
-    def window(self, *targets: guest.Target, **values: Any) -> window.Window:
+    def window(self, *targets: reach.Target, **values: Any) -> windows.Window:
         """Return a window on these targets, else on the one guest."""
-        return window.Window(targets or (self.target(),), options(**values))
+        return windows.Window(targets or (self.target(),), settings(**values),
+                              process.lock)
 
     def proof(self, meanwhile: Callable[[], Any] = lambda: None,
-              **values: Any) -> evidence.Evidence:
+              **values: Any) -> claims.Claim:
         """Return what a window with a snapshot in it comes to.
 
         :param meanwhile: what happens while it is open
@@ -147,9 +168,11 @@ class CinderTestCase(test.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.useFixture(Adapted())
         self.useFixture(cinder.Transactions())
-        for name in ('agent.FIRST_POLL', 'window.POLL', 'backups.POLL',
-                     'guest_window.BUSY_POLL', 'guest_window.RELEASE_POLL'):
+        for name in ('guest.agent.FIRST_POLL', 'window.volume.POLL',
+                     'service.backup_windows.POLL',
+                     'window.guest.BUSY_POLL', 'window.guest.RELEASE_POLL'):
             self.useFixture(fixtures.MonkeyPatch(
                 f'cinder_wt_backup.{name}', 0.01))
         self.context = context.get_admin_context()

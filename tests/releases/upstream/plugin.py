@@ -27,7 +27,7 @@ from oslo_config import cfg
 from oslo_utils import importutils
 
 from cinder_wt_backup import conf
-from cinder_wt_backup import seam
+from cinder_wt_backup.service import manager_hooks
 from tests.unit.fixtures import cinder
 
 
@@ -49,7 +49,7 @@ class Witness:
         @functools.wraps(original)      # the seam checks its parameters
         def _start_backup(caller: Any, context: Any, backup: Any,
                           volume: Any) -> Any:
-            if not (isinstance(caller, seam._CastInWindow)
+            if not (isinstance(caller, manager_hooks._CastInWindow)
                     and backup.service == cinder.WRAPPED):
                 self.beside += 1
                 raise AssertionError('a backup was started beside the seam')

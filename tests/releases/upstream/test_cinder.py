@@ -25,7 +25,7 @@ from cinder.tests.unit import backup as unit
 from cinder.tests.unit import test
 from oslo_config import cfg
 
-from cinder_wt_backup import seam
+from cinder_wt_backup.service import manager_hooks
 from tests.unit.fixtures import cinder
 
 WITNESS = plugin.install()
@@ -58,7 +58,8 @@ class ConfigurationTest(test.TestCase):
         for name in cinder.STEPS:
             step = getattr(manager.BackupManager, name)
             self.assertIsNot(inspect.unwrap(step), step, name)
-            self.assertEqual(seam.__file__, step.__code__.co_filename, name)
+            self.assertEqual(manager_hooks.__file__,
+                             step.__code__.co_filename, name)
 
     def test_the_plugin_is_the_managers_service(self) -> None:
         self.assertEqual('WriteThroughBackupDriver',

@@ -26,7 +26,7 @@ class OptionsTest(base.TestCase):
     def test_defaults_can_work_together(self) -> None:
         config = cfg.ConfigOpts()
         config([], default_config_files=[], default_config_dirs=[])
-        conf.check(conf.register(config), METHODS)
+        conf.read(conf.register(config), METHODS)
 
     def test_registering_twice_is_harmless(self) -> None:
         config = cfg.ConfigOpts()
@@ -71,8 +71,8 @@ class CheckTest(base.TestCase):
 
     def refused(self, **values: object) -> str:
         return str(self.assertRaises(
-            exceptions.ConfigurationError, conf.check,
-            base.options(**values), METHODS))
+            exceptions.ConfigurationError, conf.read,
+            base.section(**values), METHODS))
 
     def test_a_lease_must_outlast_drain_and_window(self) -> None:
         message = self.refused(lease=130, drain_timeout=30,
@@ -81,8 +81,8 @@ class CheckTest(base.TestCase):
         self.assertIn('= 130', message)
 
     def test_a_lease_one_second_longer_is_accepted(self) -> None:
-        conf.check(base.options(lease=131, drain_timeout=30,
-                                window_timeout=70, agent_timeout=10), METHODS)
+        base.settings(lease=131, drain_timeout=30, window_timeout=70,
+                      agent_timeout=10)
 
     def test_an_unknown_method_is_refused(self) -> None:
         message = self.refused(methods=['write_through', 'pray'])
@@ -90,7 +90,7 @@ class CheckTest(base.TestCase):
         self.assertIn('freeze, write_through', message)
 
     def test_no_method_is_the_emergency_switch(self) -> None:
-        conf.check(base.options(methods=[]), METHODS)
+        self.assertEqual((), base.settings(methods=[]).methods)
 
     @ddt.data('qemu+tls://{hots}/system', 'qemu+tls://{}/system',
               'qemu+tls://{host/system', 'qemu+tls://{host.name}/system')
@@ -100,7 +100,8 @@ class CheckTest(base.TestCase):
                       self.refused(libvirt_uri=uri))
 
     def test_a_template_without_a_host_is_accepted(self) -> None:
-        conf.check(base.options(libvirt_uri='qemu:///system'), METHODS)
+        settings = base.settings(libvirt_uri='qemu:///system')
+        self.assertEqual('qemu:///system', settings.uri('compute1'))
 
     @ddt.data('', ':10.0.0.1', 'a b', 'compute1/system?x=', '-compute1',
               'compute1:10.0.0.1/system', 'compute1:root@10.0.0.1',
@@ -109,16 +110,16 @@ class CheckTest(base.TestCase):
         self.assertIn('libvirt_hosts', self.refused(libvirt_hosts=[entry]))
 
 
-class KnownHostsTest(base.TestCase):
+class HostsTest(base.TestCase):
 
     def test_a_name_alone_is_its_own_address(self) -> None:
-        self.assertEqual({'compute1': 'compute1'}, conf.known_hosts(
-            base.options(libvirt_hosts=['compute1'])))
+        self.assertEqual({'compute1': 'compute1'}, base.settings(
+            libvirt_hosts=['compute1']).hosts)
 
     def test_a_name_may_have_an_address(self) -> None:
         self.assertEqual(
-            {'c1': '10.0.0.1', 'c2': '[fd00::2]'}, conf.known_hosts(
-                base.options(libvirt_hosts=['c1:10.0.0.1', 'c2:[fd00::2]'])))
+            {'c1': '10.0.0.1', 'c2': '[fd00::2]'}, base.settings(
+                libvirt_hosts=['c1:10.0.0.1', 'c2:[fd00::2]']).hosts)
 
     def test_none_means_that_nova_is_asked(self) -> None:
-        self.assertEqual({}, conf.known_hosts(base.options()))
+        self.assertEqual({}, base.settings().hosts)

@@ -20,7 +20,7 @@ import ddt
 import fixtures
 
 from cinder_wt_backup.cmd import main
-from cinder_wt_backup import record
+from cinder_wt_backup.service import store
 from tests.unit import base
 
 
@@ -75,7 +75,7 @@ class CommandTest(base.CinderTestCase):
             utils.create_service(self.context, {
                 'host': host, 'topic': 'cinder-backup',
                 'binary': 'cinder-backup'})
-            record.opened(self.context, self.volume().id, host, record.Entry(
+            store.opened(self.context, self.volume().id, host, store.Entry(
                 f'of-{host}', base.TOKEN, time.time() + 60))
         self.assertEqual(
             [('backup1', 'of-backup1'), ('backup2', 'of-backup2')],

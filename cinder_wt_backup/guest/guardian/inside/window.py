@@ -1,0 +1,258 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A window from its start to its end, in the order that makes it safe."""
+
+import os
+import time
+import traceback
+import typing
+
+from cinder_wt_backup.guest.guardian.inside import apart
+from cinder_wt_backup.guest.guardian.inside import channel
+from cinder_wt_backup.guest.guardian.inside import drain
+from cinder_wt_backup.guest.guardian.inside import journal
+from cinder_wt_backup.guest.guardian.inside import look
+from cinder_wt_backup.guest.guardian.inside import options
+from cinder_wt_backup.guest.guardian.inside import protocol
+from cinder_wt_backup.guest.guardian.inside import supervisor
+from cinder_wt_backup.guest.guardian.inside import syscalls
+from cinder_wt_backup.guest.guardian.inside import team
+
+Remark = protocol.Remark
+State = protocol.State
+Status = protocol.Status
+LOOK_BUDGET = 2.0               # seconds for namespaces and users elsewhere
+LAST_BUDGET = 1.0               # the same, at the release
+MARGIN = 1.0                    # seconds that the answer itself takes
+# What a worker takes, and what must be left besides.
+WORKER_KB, SPARE_KB = 4 << 10, 32 << 10
+
+
+class RefusedError(Exception):
+    """It cannot be done, and nothing was changed."""
+
+
+class Window:
+    """One window: what its supervisor does, one thing after another.
+
+    :param tell: takes the report of the start; whether it was heard
+    """
+
+    def __init__(self, held: supervisor.Supervisor, disk: str,
+                 tell: typing.Callable[[channel.Message], bool]) -> None:
+        self._held, self._disk, self._tell = held, disk, tell
+        self._request = held.request
+        self._end = (time.monotonic() + float(self._request['limit'])
+                     - MARGIN)
+        self._remarks: typing.Set[str] = set()
+        self._seen = look.Seen(disk, [], [], [])
+        self._times: typing.Dict[str, int] = {}
+        self._dirty = 0
+        self._mounts: typing.List[typing.List[str]] = []
+
+    def run(self) -> None:
+        """Start, wait, undo, answer."""
+        try:
+            self._start()
+        except RefusedError as error:
+            self._held.undo()
+            self._held.forget()
+            self._tell({'version': protocol.VERSION,
+                        'status': int(Status.UNABLE), 'reason': str(error),
+                        'token': self._request['token']})
+            return
+        except supervisor.EndedError:
+            pass                # released or lapsed while it was still at it
+        except Exception:       # nobody foresaw it: undone all the same
+            self._held.folder.note(traceback.format_exc())
+        else:
+            self._held.serve()
+        self._finish()
+
+    def _looked(self, budget: float) -> typing.Optional[look.Seen]:
+        return apart.look_at(self._disk, self._request, self._left(budget))
+
+    def _left(self, most: float = 1e9) -> float:
+        return max(0.05, min(most, self._end - time.monotonic()))
+
+    def _start(self) -> None:
+        for step in (self._look, self._prepare, self._drain,
+                     self._engage_all, self._flush_the_rest, self._pulse,
+                     self._look_again, self._see):
+            began = time.monotonic()
+            step()
+            self._times[step.__name__.strip('_')] = int(
+                1000 * (time.monotonic() - began))
+        if self._freeze_is_expected():
+            self._held.arm_thaw(self._left())
+        if not self._tell(self._report()):
+            raise supervisor.EndedError()       # its host will not know of it
+
+    def _engage_all(self) -> None:
+        """Inner file systems first: what they flush, the outer ones get."""
+        for depth in sorted({each.seen.depth for each in self._held.members},
+                            reverse=True):
+            self._engage([each for each in self._held.members
+                          if each.seen.depth == depth])
+
+    def _see(self) -> None:
+        self._held.ask(self._held.members, 'see', self._left())
+
+    def _look(self) -> None:
+        seen = self._looked(LOOK_BUDGET)
+        if seen is None:
+            raise RefusedError('its mounts could not be read')
+        self._seen = seen
+        self._remarks.update(seen.remarks)
+        workers = len(seen.filesystems) + supervisor.MAX_HELPERS
+        if drain.available_kb() < WORKER_KB * workers + SPARE_KB:
+            raise RefusedError('too little memory for %d file systems'
+                               % len(seen.filesystems))
+
+    def _prepare(self) -> None:
+        """Take what undoing needs; nothing was changed until it is stored."""
+        held = self._held
+        try:
+            for seen in self._seen.filesystems:
+                held.members.append(team.member(seen, held.claim))
+            # What it shares with its workers now becomes its own again.
+            syscalls.lock_memory()
+            held.ask(held.members, 'prepare', self._left(5))
+            held.thresholds = self._thresholds()
+            for each in held.members:
+                each.on_record = each.record.flag
+            held.record()
+        except OSError as error:
+            held.thresholds = []
+            for each in held.members:
+                each.on_record = False
+            raise RefusedError(error.strerror or 'no journal')
+
+    def _thresholds(self) -> typing.List[journal.Threshold]:
+        self._dirty = drain.dirty_kb()
+        if self._dirty <= drain.SMALL_KB or not self._request['drain']:
+            return []
+        return drain.thresholds()
+
+    def _drain(self) -> None:
+        """Have little dirty when the flag comes."""
+        held = self._held
+        if not held.thresholds:
+            return
+        drain.lower(held.thresholds)
+        if not drain.wait(self._left(self._request['drain']), held.wait):
+            self._remarks.add(Remark.LATE)
+        held.ask(self._reached(held.members), 'flush', self._left())
+        held.restore_thresholds()
+
+    @staticmethod
+    def _reached(members: supervisor.Members) -> supervisor.Members:
+        """Return those that are writable and were found."""
+        return [each for each in members if each.record.options
+                and 'ro' not in each.record.options]
+
+    def _engage(self, members: supervisor.Members) -> None:
+        """Flag, see, then flush: what was dirty before the flag."""
+        held = self._held
+        held.ask([each for each in members if each.on_record], 'engage',
+                 self._left())
+        if any(each.record.flag and not each.on_record for each in members):
+            held.record()       # an admin's own sync must stay
+        held.ask(self._reached(members), 'flush', self._left())
+
+    def _flush_the_rest(self) -> None:
+        """Flush what has no file system, and what cannot be reached."""
+        hidden = any(not each.record.options for each in self._held.members)
+        if not apart.flush(self._seen.loose, hidden, self._left()):
+            self._remarks.add(Remark.UNFLUSHED)
+
+    def _pulse(self) -> None:
+        """Drain writers that began before the flag."""
+        wish = self._request['pulse']
+        if wish == protocol.PulseWish.NEVER:
+            return
+        if wish == protocol.PulseWish.ALWAYS or syscalls.kernel() < (6, 0):
+            members = [each for each in self._held.members if each.on_record]
+            self._note_pulse(members, True)
+            self._held.ask(members, 'pulse', self._left())
+            self._note_pulse([each for each in members
+                              if not each.busy and each.facts.get('pulse')
+                              != protocol.Pulse.LATE], False)
+
+    def _note_pulse(self, members: supervisor.Members, at_it: bool) -> None:
+        """Have on record that a freeze may be ours: so undoing ends it."""
+        for each in members:
+            each.record = each.record._replace(pulse=at_it)
+        self._held.record()
+
+    def _look_again(self) -> None:
+        """See what is mounted now."""
+        seen = self._looked(LAST_BUDGET)
+        self._mounts = _mounted(seen)
+        self._remarks.update(seen.remarks if seen else [Remark.UNSEEN])
+
+    def _freeze_is_expected(self) -> bool:
+        """Whether a host that follows its own wish freezes after this."""
+        wish = self._request['barrier']
+        return bool(wish == protocol.BarrierWish.ALWAYS
+                    or wish == protocol.BarrierWish.UNFLAGGED and any(
+                        entry(each)['state'] == State.WRITABLE
+                        for each in self._held.members))
+
+    def _report(self) -> channel.Message:
+        return {'version': protocol.VERSION, 'status': int(Status.DONE),
+                'token': self._request['token'], 'reason': '',
+                'kernel': os.uname().release, 'disk': self._disk,
+                'ms': self._times, 'dirty_kb': self._dirty,
+                'armed': self._freeze_is_expected(),
+                'remarks': sorted(self._remarks), 'mounts': self._mounts,
+                'filesystems': [entry(each) for each in self._held.members]}
+
+    def _finish(self) -> None:
+        """Undo first; look and answer afterwards."""
+        held = self._held
+        held.linger(self._last_look)
+        last = self._last_look() if held.has_callers() else ([], [])
+        held.forget()
+        held.answer(Status.DONE if held.released else Status.LAPSED, *last)
+
+    def _last_look(self) -> typing.Tuple[typing.List[typing.List[str]],
+                                         typing.List[str]]:
+        """Return what is mounted, and remarks, after the undoing."""
+        seen = apart.look_at(self._disk, self._request, LAST_BUDGET)
+        return _mounted(seen), seen.remarks if seen else [Remark.UNSEEN]
+
+
+def _mounted(seen: typing.Optional[look.Seen]
+             ) -> typing.List[typing.List[str]]:
+    """Return device, type and point of each file system seen."""
+    return [[each.device, each.type, each.point]
+            for each in (seen.filesystems if seen else [])]
+
+
+def entry(each: team.Member) -> channel.Message:
+    """Return what a report of a start says of one file system."""
+    facts = each.facts
+    state = facts.get('state', State.UNKNOWN)
+    if each.errors.get('prepare') == 'hidden':
+        state = State.HIDDEN
+    return {'device': each.record.device, 'type': each.record.type,
+            'state': State.UNKNOWN if each.busy else state,
+            'point': facts.get('point', each.seen.point),
+            'own': bool(facts.get('own')), 'depth': each.seen.depth,
+            'barrier': options.has_barrier(
+                each.record.options or each.seen.options.split(',')),
+            'flush': facts.get('flush', 'none'),
+            'pulse': facts.get('pulse', protocol.Pulse.NONE),
+            'changed': facts.get('changed', []),
+            'errors': each.errors}

@@ -1,0 +1,226 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One compute host's libvirt."""
+
+from collections.abc import Callable
+import contextlib
+import socket
+import threading
+from typing import Any
+import urllib.parse
+from xml.etree import ElementTree  # nosec B405
+
+import libvirt
+
+from cinder_wt_backup import exceptions
+from cinder_wt_backup.guest.hypervisor import domain as domains
+from cinder_wt_backup.guest.hypervisor import states
+from cinder_wt_backup.guest import native
+from cinder_wt_backup import plain
+
+# The ports of libvirt's own transports, tried before libvirt is asked: its
+# connect has no limit of its own.
+PORTS = {'tcp': 16509, 'tls': 16514}
+# A dead connection ends after this many seconds times this many tries.
+KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 5, 3
+# A round of the event loop: the process, when it ends, waits for it.
+LOOP_MS = 1000
+# Any call may find that the connection is gone.
+LOST = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_RPC,
+        libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN,
+        libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCELLED,
+        libvirt.VIR_ERR_ACCESS_DENIED, libvirt.VIR_ERR_OPERATION_DENIED)
+
+# What libvirt may take from its auth.conf when a host asks for it (SASL): a
+# kind that is not named here it takes from nowhere, and finds no mechanism.
+CREDENTIALS = [libvirt.VIR_CRED_AUTHNAME, libvirt.VIR_CRED_PASSPHRASE,
+               libvirt.VIR_CRED_REALM]
+
+_loop_lock = threading.Lock()
+_loop_started = False
+
+
+class Hypervisor:
+    """A connection to one compute host's libvirt.
+
+    :param uri: libvirt's connection URI
+    :param timeout: seconds that one call may take
+    """
+
+    def __init__(self, uri: str, timeout: float) -> None:
+        self.uri = uri
+        self._timeout = timeout
+        self._connection: libvirt.virConnect | None = None
+
+    def __enter__(self) -> 'Hypervisor':
+        """Connect.
+
+        :raises HostUnreachable: nobody answers there in time, or refuses
+        """
+        _start_event_loop()
+        self._try_port()
+        self._connection = self._opened()
+        with contextlib.suppress(libvirt.libvirtError):
+            self._connection.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(exceptions.WriteThroughError,
+                                     libvirt.libvirtError):
+                self.call(self._connection.close)
+
+    def running(self) -> int:
+        """Return how many instances run there.
+
+        :raises HostUnreachable: the connection was lost
+        """
+        assert self._connection is not None
+        try:
+            return int(self.call(self._connection.numOfDomains))
+        except libvirt.libvirtError as error:
+            raise exceptions.HostUnreachable(
+                f'libvirt at {self.uri}: {plain.text(error)}') from error
+
+    def domain(self, instance: str) -> domains.Domain:
+        """Return a running instance's domain.
+
+        :param instance: the instance's UUID, which is the domain's
+        :raises DomainNotFound: it is not on this host
+        :raises DomainNotRunning: it is, but its guest does not run
+        :raises HostUnreachable: the connection was lost
+        """
+        assert self._connection is not None
+        try:
+            domain = self.call(self._connection.lookupByUUIDString, instance)
+            state, reason = self.call(domain.state)
+            if state != libvirt.VIR_DOMAIN_RUNNING:
+                raise states.not_running(
+                    instance, state, reason,
+                    bool(self.call(domain.hasManagedSaveImage)))
+            # Written by libvirt; expat bounds what entities expand to.
+            xml = ElementTree.fromstring(  # nosec B314
+                self.call(domain.XMLDesc))
+        except libvirt.libvirtError as error:
+            raise exceptions.DomainNotFound(
+                f'instance {instance} is not to be had at {self.uri}: '
+                f'{plain.text(error)}') from error
+        return domains.Domain(self.call_within, domain, xml, instance)
+
+    def _opened(self) -> 'libvirt.virConnect':
+        """Connect with the credentials of libvirt's auth.conf.
+
+        What is not there is not asked for: nobody sits before a service.
+        """
+        asked: list[Any] = []
+
+        def refuse(credentials: list[list[Any]], _data: object) -> int:
+            asked.extend(credentials)
+            return -1
+
+        try:
+            # The errors that are no host's as well: of its auth.conf, which
+            # libvirt cannot always name.
+            return native.call(self._timeout, libvirt.openAuth, self.uri,
+                               [CREDENTIALS, refuse, None], 0)
+        except TimeoutError as error:
+            raise self._silent(self._timeout) from error
+        except libvirt.libvirtError as error:
+            raise self._refused(error, bool(asked)) from error
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Make a libvirt call, bounded.
+
+        :raises HostUnreachable: no answer in time, or the connection is lost
+        :raises libvirt.libvirtError: any other error, for this module only
+        """
+        return self.call_within(self._timeout, function, *args)
+
+    def call_within(self, timeout: float, function: Callable[..., Any],
+                    *args: Any) -> Any:
+        """Make a libvirt call that may take ``timeout`` seconds."""
+        try:
+            return native.call(timeout, function, *args)
+        except TimeoutError as error:
+            raise self._silent(timeout) from error
+        except libvirt.libvirtError as error:
+            if not self._is_lost(error):
+                raise
+            raise exceptions.HostUnreachable(
+                f'libvirt at {self.uri}: {plain.text(error)}; check '
+                f'libvirt_uri, libvirt_hosts and the credentials') from error
+
+    def _silent(self, timeout: float) -> exceptions.HostUnreachable:
+        return exceptions.HostUnreachable(
+            f'libvirt at {self.uri} did not answer within {timeout} s: '
+            f'look at libvirtd there')
+
+    def _refused(self, error: 'libvirt.libvirtError',
+                 asked: bool) -> exceptions.HostUnreachable:
+        """Return why it could not be connected to, and what to do.
+
+        :param asked: for credentials that auth.conf does not have
+        """
+        remedy = 'check libvirt_uri, libvirt_hosts and the credentials'
+        if asked:
+            remedy = ('it wants a user and a password: put them into '
+                      'libvirt\'s auth.conf on this host, where this user can '
+                      'read it, as the README shows')
+        elif error.get_error_code() == libvirt.VIR_ERR_AUTH_FAILED:
+            remedy = ('check the credentials for it in libvirt\'s auth.conf, '
+                      'and that SASL\'s mechanism is installed on this host')
+        return exceptions.HostUnreachable(
+            f'libvirt at {self.uri}: {plain.text(error)}; {remedy}')
+
+    def _is_lost(self, error: 'libvirt.libvirtError') -> bool:
+        """Whether it is the host's fault, rather than the guest's.
+
+        What the qemu driver says is about the guest; and an answer that is
+        larger than libvirt's messages leaves the connection alive.
+        """
+        code = error.get_error_code()
+        if code == libvirt.VIR_ERR_RPC and self._connection is not None:
+            return not self._connection.isAlive()
+        return (code in LOST
+                and error.get_error_domain() != libvirt.VIR_FROM_QEMU)
+
+    def _try_port(self) -> None:
+        url = urllib.parse.urlsplit(self.uri)
+        port = PORTS.get(url.scheme.partition('+')[2])
+        if port is None or not url.hostname:
+            return
+        try:
+            socket.create_connection((url.hostname, url.port or port),
+                                     self._timeout).close()
+        except OSError as error:
+            raise exceptions.HostUnreachable(
+                f'nothing listens at {self.uri} ({error}): check libvirt_uri '
+                f'and libvirt_hosts, and libvirtd there') from error
+
+
+def _start_event_loop() -> None:
+    """Run libvirt's event loop once per process: keepalives need it.
+
+    Not before the first window: Cinder's workers fork after their managers
+    were built, and threads do not survive a fork.
+    """
+    global _loop_started
+    with _loop_lock:
+        if _loop_started:
+            return
+        _loop_started = True
+        # Errors are raised as exceptions; libvirt prints them as well.
+        libvirt.registerErrorHandler(lambda *args: None, None)
+        libvirt.virEventRegisterDefaultImpl()
+        libvirt.virEventAddTimeout(LOOP_MS, lambda *args: None, None)
+        native.run_forever(libvirt.virEventRunDefaultImpl)

@@ -1,0 +1,244 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The seam into BackupManager: the only module that knows Cinder's manager.
+
+Cinder makes its temporary snapshot before any method of a backup driver is
+called, so being its backup driver is not enough. What is relied on is checked
+when the service starts, and a Cinder in which it differs is refused.
+"""
+
+from collections.abc import Callable
+import functools
+import inspect
+from typing import Any
+
+from cinder.backup import manager as cinder_manager
+from cinder import context as cinder_context
+from cinder import exception
+from cinder import objects
+from cinder.objects import fields
+from cinder.volume import rpcapi as volume_rpcapi
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from cinder_wt_backup import conf
+from cinder_wt_backup import exceptions
+from cinder_wt_backup import plain
+from cinder_wt_backup.service import backup_windows
+
+LOG = logging.getLogger(__name__)
+
+# What we rely on: where, and the parameters, which we pass on one by one.
+ASSUMPTIONS = (
+    (cinder_manager.BackupManager, 'init_host', ('self', 'kwargs')),
+    (cinder_manager.BackupManager, '_start_backup',
+     ('self', 'context', 'backup', 'volume')),
+    (cinder_manager.BackupManager, 'continue_backup',
+     ('self', 'context', 'backup', 'backup_device')),
+    (cinder_manager.BackupManager, '_is_our_backup', ('self', 'backup')),
+    (cinder_manager.BackupManager, 'run_periodic_tasks',
+     ('self', 'context', 'raise_on_error')),
+    (volume_rpcapi.VolumeAPI, 'get_backup_device',
+     ('self', 'ctxt', 'backup', 'volume')),
+)
+FIELDS = ('temp_volume_id', 'temp_snapshot_id', 'metadata', 'service',
+          'snapshot_id', 'volume_id', 'host')
+# Of these, some of the parameters; all of them are passed on.
+CEPH_ASSUMPTIONS = (
+    ('_backup_rbd', ('self', 'backup')),
+    ('_get_new_snap_name', ('self', 'backup_id')),
+    ('_rbd_diff_transfer', ('self', 'src_snap')),
+)
+
+
+def is_configured(options: cfg.ConfigOpts, name: str) -> bool:
+    """Whether this process is a cinder-backup that has us as its driver."""
+    return 'backup_driver' in options and options.backup_driver == name
+
+
+def wrapped_path(path: str | None, own: str) -> str:
+    """Return the wrapped driver's class path as Cinder would record it.
+
+    :param path: the option wrapped_driver
+    :param own: our own class path
+    :raises ConfigurationError: there is none, or it is our own
+    """
+    if not path or path.rpartition('.')[0] == own.rpartition('.')[0]:
+        raise exceptions.ConfigurationError(
+            f'[{conf.GROUP}] wrapped_driver = {path}: set it to the stock '
+            f'driver that backup_driver named before, for example '
+            f'cinder.backup.drivers.posix.PosixBackupDriver.')
+    return str(cinder_manager.MAPPING.get(path, path))
+
+
+def check_assumptions(wrapped_class: type, is_ceph: bool) -> None:
+    """See that this Cinder is as we know it.
+
+    :raises ConfigurationError: names everything that is missing
+    """
+    missing = [_named(owner, name, parameters)
+               for owner, name, parameters in ASSUMPTIONS
+               if _parameters(owner, name) != parameters]
+    if is_ceph:
+        missing += [_named(wrapped_class, name, parameters)
+                    for name, parameters in CEPH_ASSUMPTIONS
+                    if not set(parameters) <= set(
+                        _parameters(wrapped_class, name))]
+    objects.register_all()
+    missing += [f'cinder.objects.Backup.{name}' for name in FIELDS
+                if name not in objects.Backup.fields]
+    if missing:
+        raise exceptions.ConfigurationError(
+            f'this Cinder is not one that cinder-wt-backup knows; it lacks '
+            f'{"; ".join(missing)}. Set backup_driver back to the wrapped '
+            f'driver, or install a version made for this Cinder.')
+
+
+def install(own: str, wrapped: str, backups: backup_windows.Backups) -> None:
+    """Put our steps around BackupManager's.
+
+    :param own: our driver's path, as in cinder.conf
+    :param wrapped: the wrapped driver's path, as it is recorded
+    """
+    steps = _Steps(own, wrapped, backups)
+    manager = cinder_manager.BackupManager
+    for name in ('init_host', '_is_our_backup', '_start_backup',
+                 'continue_backup', 'run_periodic_tasks'):
+        original = getattr(manager, name)
+        setattr(manager, name, functools.wraps(original)(
+            _bound(getattr(steps, name), original)))
+
+
+class _Steps:
+    """What each method of BackupManager does besides, and when.
+
+    Each is called with the original, the manager and the arguments.
+    """
+
+    def __init__(self, own: str, wrapped: str,
+                 backups: backup_windows.Backups) -> None:
+        self._own, self._wrapped, self._backups = own, wrapped, backups
+
+    def init_host(self, original: Callable[..., Any], manager: Any,
+                  **kwargs: Any) -> Any:
+        # Here and not in __init__, which is running when we are imported.
+        self._identify(manager)
+        # Before Cinder's own clean-up, which deletes what we would look for.
+        self._backups.recover(cinder_context.get_admin_context(),
+                              manager.host)
+        return original(manager, **kwargs)
+
+    def run_periodic_tasks(self, original: Callable[..., Any], manager: Any,
+                           context: Any, raise_on_error: bool = False
+                           ) -> Any:
+        # Every periodic_interval: what other processes and hosts left.
+        try:
+            return original(manager, context, raise_on_error=raise_on_error)
+        finally:
+            self._backups.recover(context, manager.host)
+
+    def _is_our_backup(self, original: Callable[..., Any], manager: Any,
+                       backup: Any) -> bool:
+        service = backup if isinstance(backup, str) else backup.service
+        if service and (service == self._own
+                        or self._wrapped.startswith(service)):
+            return True
+        return bool(original(manager, backup))
+
+    def _start_backup(self, original: Callable[..., Any], manager: Any,
+                      context: Any, backup: Any, volume: Any) -> Any:
+        self._identify(manager)
+        if backup.service == self._own:
+            backup.service = self._wrapped
+            backup.save()
+        self._backups.check(volume, backup)
+        if not self._backups.happens_in_driver(backup.service, volume):
+            manager = _CastInWindow(manager, self._backups)
+        return original(manager, context, backup, volume)
+
+    def continue_backup(self, original: Callable[..., Any], manager: Any,
+                        context: Any, backup: Any, backup_device: Any) -> Any:
+        # Outside limit_operations: the guest does not wait for a worker.
+        try:
+            self._backups.point_in_time_passed(context, backup)
+        except Exception as error:
+            LOG.error('Backup %s goes on, its window is left to its '
+                      'deadline.', backup.id, exc_info=plain.error(error))
+        return original(manager, context, backup, backup_device)
+
+    def _identify(self, manager: Any) -> None:
+        # Its service is our class already: __init__ imported it.
+        if manager.driver_name == self._own:
+            manager.driver_name = self._wrapped
+
+
+class _CastInWindow:
+    """The manager as ``_start_backup`` sees it: its cast opens the window.
+
+    So the key manager's call before the cast is made outside the window.
+    """
+
+    def __init__(self, manager: Any, backups: backup_windows.Backups) -> None:
+        self._manager = manager
+        self._backups = backups
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._manager, name)
+
+    @property
+    def volume_rpcapi(self) -> '_CastInWindow':
+        return self
+
+    def get_backup_device(self, context: Any, backup: Any,
+                          volume: Any) -> None:
+        with self._backups.window(context, backup, volume) as window:
+            self._manager.volume_rpcapi.get_backup_device(context, backup,
+                                                          volume)
+            if window is not None:
+                window.wait(lambda: _finished(context, backup.id))
+
+
+def _finished(context: Any, backup_id: str) -> bool:
+    """Whether the database shows the temporary object as finished.
+
+    VolumeDriver._get_backup_volume_temp_volume and its twin for snapshots
+    save its id once it is there.
+
+    :raises BackupGone: nobody waits for it any more
+    """
+    try:
+        backup = objects.Backup.get_by_id(context, backup_id)
+    except exception.BackupNotFound:
+        backup = None
+    if backup is None or backup.status != fields.BackupStatus.CREATING:
+        raise exceptions.BackupGone('the backup was deleted or reset while '
+                                    'its snapshot was made')
+    return bool(backup.temp_volume_id or backup.temp_snapshot_id)
+
+
+def _parameters(owner: type, name: str) -> tuple[str, ...]:
+    function = getattr(owner, name, None)
+    return tuple(inspect.signature(function).parameters) if callable(
+        function) else ()
+
+
+def _named(owner: type, name: str, parameters: tuple[str, ...]) -> str:
+    return (f'{owner.__module__}.{owner.__name__}.{name}'
+            f'({", ".join(parameters)})')
+
+
+def _bound(step: Callable[..., Any],
+           original: Callable[..., Any]) -> Callable[..., Any]:
+    def method(manager: Any, *args: Any, **kwargs: Any) -> Any:
+        return step(original, manager, *args, **kwargs)
+    return method

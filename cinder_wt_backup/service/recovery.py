@@ -1,0 +1,135 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Windows that were left open: whose they are, and closing them.
+
+A window belongs to the process that opened it for as long as that lives. What
+a process of this host left is released as soon as it is seen to be gone. What
+another host left is released once that host is down: a freeze at once, the
+rest after its lease, when the guest has put itself back anyway.
+"""
+
+import os
+import pathlib
+from typing import Any
+
+from cinder import coordination
+from cinder import objects
+from oslo_log import log as logging
+
+from cinder_wt_backup import conf
+from cinder_wt_backup import exceptions
+from cinder_wt_backup import plain
+from cinder_wt_backup.service import attachments
+from cinder_wt_backup.service import process
+from cinder_wt_backup.service import store
+from cinder_wt_backup.window import volume as windows
+
+LOG = logging.getLogger(__name__)
+
+BINARY = 'cinder-backup'
+LOCK = 'wt-backup-recovery'
+
+
+def this_process() -> str:
+    """Name this process as no other on this machine ever is named."""
+    return _named(os.getpid())
+
+
+def lives(name: str) -> bool:
+    """Whether a process of this machine is there still.
+
+    :param name: what :func:`this_process` said in it
+    """
+    pid = name.partition('/')[0]
+    return pid.isdigit() and _named(int(pid)) == name
+
+
+def recover(context: Any, host: str, settings: conf.Settings) -> None:
+    """Close what processes of this host, and hosts that are down, left open.
+
+    Does nothing while another worker is at it: nobody waits for that.
+
+    :param host: this host, as cinder-backup calls it
+    """
+    lock = coordination.COORDINATOR.get_lock(LOCK)
+    if not lock.acquire(blocking=False):
+        return
+    try:
+        _recover(context, host, settings)
+    finally:
+        lock.release()
+
+
+def _recover(context: Any, host: str, settings: conf.Settings) -> None:
+    for volume, entry in store.left_open(context, host):
+        if entry.lapsed or not lives(entry.process):
+            release(context, volume, entry, settings)
+    for other in _hosts_down(context):
+        for volume, entry in store.left_open(context, other):
+            if other != host and (entry.frozen or entry.lapsed):
+                release(context, volume, entry, settings)
+
+
+def release(context: Any, volume: Any, entry: store.Entry,
+            settings: conf.Settings) -> None:
+    """Put the guests of one window back and close its record.
+
+    What cannot be put back is told and stays on record, to be tried again:
+    until its lease has surely ended, or while the volume is attached where a
+    guest is frozen or says that it is still changed.
+    """
+    LOG.warning('The window %(token)s of backup %(backup)s on volume '
+                '%(volume)s was left open by a process that is gone, or that '
+                'could not close it; releasing it.',
+                {'token': entry.token, 'backup': entry.backup,
+                 'volume': volume.id})
+    try:
+        windows.abandon(attachments.locate(context, volume, settings),
+                        entry.token, entry.frozen, settings, process.lock)
+    except Exception as error:
+        # Whatever it is, it must not keep cinder-backup from working.
+        _complain(volume, entry, error)
+        changed = entry.frozen or isinstance(error, exceptions.GuardianStuck)
+        if not entry.lapsed or changed and volume.volume_attachment:
+            return
+    store.abandoned(context, volume.id, entry)
+
+
+def _complain(volume: Any, entry: store.Entry, error: Exception) -> None:
+    remedy = ('a guest may still be frozen: run virsh domfsthaw on its host'
+              if entry.frozen else 'its guest undoes it by its lease')
+    LOG.error('The window on volume %(volume)s could not be released: '
+              '%(error)s. It is tried again; %(remedy)s.',
+              {'volume': volume.id, 'error': plain.text(error),
+               'remedy': remedy})
+
+
+def _hosts_down(context: Any) -> list[str]:
+    """Return the hosts whose cinder-backup is down, as Cinder sees it."""
+    services = objects.ServiceList.get_all(
+        context, {'binary': BINARY, 'is_up': False})
+    return [service.host for service in services]
+
+
+def _named(pid: int) -> str:
+    """Return pid and start time, in clock ticks since boot (proc(5)).
+
+    Not psutil's: its times of creation move with the machine's clock.
+    """
+    try:
+        text = pathlib.Path(f'/proc/{pid}/stat').read_text()
+    except OSError:
+        return ''
+    state, *fields = text.rpartition(')')[2].split()
+    return '' if state == 'Z' else f'{pid}/{fields[18]}'

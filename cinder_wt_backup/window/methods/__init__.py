@@ -1,0 +1,29 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Ways to make a guest consistent, found by stevedore."""
+
+import functools
+
+import stevedore
+
+from cinder_wt_backup.window.methods import base
+
+NAMESPACE = 'cinder_wt_backup.methods'
+
+
+@functools.cache
+def installed() -> dict[str, type[base.Method]]:
+    """Return the installed methods by name."""
+    manager: stevedore.ExtensionManager[base.Method] = (
+        stevedore.ExtensionManager(NAMESPACE))
+    return {extension.name: extension.plugin for extension in manager}

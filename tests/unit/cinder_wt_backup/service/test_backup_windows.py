@@ -1,0 +1,220 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+import threading
+import time
+from typing import Any
+
+from cinder import objects
+import fixtures
+from oslo_db import exception as db_exception
+
+from cinder_wt_backup.claims import claim as claims
+from cinder_wt_backup.service import backup_windows
+from cinder_wt_backup.service import recovery
+from cinder_wt_backup.service import store
+from tests.unit import base
+
+Level = claims.Level
+
+
+class BackupsTestCase(base.CinderTestCase):
+    """One process of cinder-backup; ``options`` gives the others."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.process = self.another()
+
+    def another(self, **values: Any) -> backup_windows.Backups:
+        return backup_windows.Backups(base.settings(
+            **{'libvirt_hosts': [base.HOST], **values}))
+
+    def requested(self, **values: Any) -> tuple[Any, Any]:
+        volume = self.attached(**values)
+        return volume, self.backup(volume, service='posix')
+
+    def make(self, volume: Any, backup: Any,
+             process: backup_windows.Backups | None = None) -> Any:
+        """Have a snapshot made in a window; return what can be claimed."""
+        process = process or self.process
+        with process.window(self.context, backup, volume) as window:
+            backup.temp_volume_id = volume.id
+            if window:
+                window.covered()
+        return process.proof(self.context, backup)
+
+
+class WindowTest(BackupsTestCase):
+
+    def test_it_is_on_record_before_the_guest_is_changed(self) -> None:
+        volume, backup = self.requested()
+        found = []
+        self.domain.agent.answers['guest-info'] = lambda: (
+            found.append(store.window_of(self.context, volume.id))
+            or self.domain.agent.guest_info())
+        self.assertEqual(Level.WRITE_THROUGH, self.make(volume, backup).level)
+        self.assertEqual(backup.id, found[0].backup)
+        self.assertEqual(self.guardian.arguments[0][1]['token'],
+                         found[0].token)
+        self.assertGreater(found[0].until, time.time() + 60)
+
+    def test_one_that_cannot_be_put_on_record_is_not_opened(self) -> None:
+        volume, backup = self.requested()
+
+        def fail(*_args: Any) -> None:
+            raise db_exception.DBError()
+        with fixtures.MonkeyPatch(
+                'cinder.objects.Volume.admin_metadata_update', fail):
+            with self.process.window(self.context, backup, volume):
+                pass
+        self.assertEqual([], self.libvirt.opened)
+        self.assertEqual(Level.CRASH,
+                         self.process.proof(self.context, backup).level)
+
+    def test_an_attachment_that_cannot_be_understood_is_told(self) -> None:
+        volume, backup = self.requested()
+        volume.volume_attachment[0].connector = {'host': base.HOST}
+        volume.volume_attachment[0].instance_uuid = None
+        proof = self.make(volume, backup)
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn('something else than an instance', proof.reason)
+
+    def test_an_unexpected_error_is_told(self) -> None:
+        volume, backup = self.requested()
+        self.useFixture(fixtures.MockPatchObject(
+            objects.VolumeAttachment, 'connection_info', 7))
+        proof = self.make(volume, backup)
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn('unexpected error', proof.reason)
+
+    def test_a_freeze_is_on_record_before_it(self) -> None:
+        process = self.another(barrier='freeze')
+        volume, backup = self.requested()
+        found = []
+        freeze = self.domain.agent.guest_fsfreeze_freeze_list
+        self.domain.agent.answers['guest-fsfreeze-freeze-list'] = (
+            lambda **points: found.append(
+                store.window_of(self.context, volume.id).frozen)
+            or freeze(**points))
+        self.assertEqual(Level.FILESYSTEM,
+                         self.make(volume, backup, process).level)
+        self.assertEqual([True], found)
+
+    def test_a_freeze_that_cannot_be_on_record_is_not_made(self) -> None:
+        process = self.another(barrier='freeze')
+        volume, backup = self.requested()
+
+        def fail(*_args: Any) -> None:
+            raise db_exception.DBError()
+        with fixtures.MonkeyPatch('cinder_wt_backup.service.store.frozen',
+                                  fail):
+            proof = self.make(volume, backup, process)
+        self.assertEqual(Level.WRITE_THROUGH, proof.level)
+        self.assertIn('could not be put on record', proof.reason)
+        self.assertNotIn('guest-fsfreeze-freeze-list',
+                         self.domain.agent.commands)
+
+    def test_the_bodys_error_comes_out_and_the_guest_is_let_go(self) -> None:
+        volume, backup = self.requested()
+
+        def body() -> None:
+            with self.process.window(self.context, backup, volume):
+                raise KeyError('rpc')
+        self.assertRaises(KeyError, body)
+        self.assertIsNone(self.guardian.holder)
+        self.assertIsNone(store.window_of(self.context, volume.id))
+
+
+class SlotTest(BackupsTestCase):
+
+    def test_no_more_windows_than_max_windows(self) -> None:
+        process = self.another(max_windows=1, lock_timeout=1)
+        first, second = self.requested(), self.requested()
+        with process.window(self.context, first[1], first[0]):
+            proof = self.make(*second, process)
+            self.assertEqual([], self.guardian.arguments)
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn('max_windows = 1', proof.reason)
+
+    def test_a_window_that_closes_makes_room(self) -> None:
+        process = self.another(max_windows=1, lock_timeout=30)
+        first, second = self.requested(), self.requested()
+        opened = process.window(self.context, first[1], first[0])
+        opened.__enter__()
+        closing = threading.Timer(
+            0.1, lambda: opened.__exit__(None, None, None))
+        closing.start()
+        proof = self.make(*second, process)
+        closing.join()
+        self.assertEqual(Level.WRITE_THROUGH, proof.level)
+
+
+class OtherProcessTest(BackupsTestCase):
+    """``continue_backup`` may run in another worker than the window."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.other = self.another()
+        self.volume_, self.made = self.requested()
+        self.made.temp_volume_id = self.volume_.id
+
+    def passed(self) -> None:
+        self.other.point_in_time_passed(self.context, self.made)
+
+    def test_the_window_is_waited_for(self) -> None:
+        opened = self.process.window(self.context, self.made, self.volume_)
+        opened.__enter__().covered()
+        waiter = threading.Thread(target=self.passed)
+        waiter.start()
+        time.sleep(0.1)
+        self.assertTrue(waiter.is_alive())
+        opened.__exit__(None, None, None)
+        waiter.join(20)
+        self.assertFalse(waiter.is_alive())
+        proof = self.other.proof(self.context, self.made)
+        self.assertEqual(Level.WRITE_THROUGH, proof.level)
+
+    def test_a_guest_that_is_not_put_back_is_not(self) -> None:
+        with self.process.window(self.context, self.made, self.volume_):
+            self.guardian.exits['release'] = [1]
+        self.assertIsNotNone(store.window_of(self.context,
+                                             self.volume_.id))
+        self.passed()
+        self.assertEqual(Level.CRASH, self.other.proof(
+            self.context, self.made).level)
+
+    def left_by(self, process: str, seconds: float = 600) -> None:
+        """Have a process that is not this one leave its window open."""
+        self.guardian.holder = base.TOKEN
+        store.opened(self.context, self.volume_.id, 'testhost', store.Entry(
+            self.made.id, base.TOKEN, time.time() + seconds, process))
+
+    def test_the_window_of_one_that_is_gone_is_taken_over(self) -> None:
+        self.left_by('1/1')
+        self.passed()
+        self.assertIsNone(self.guardian.holder)
+        proof = self.other.proof(self.context, self.made)
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn('the process that had it is gone', proof.reason)
+
+    def test_one_that_hangs_is_waited_for_until_the_lease(self) -> None:
+        self.left_by(recovery.this_process(), 0.2)
+        self.passed()
+        self.assertIsNone(self.guardian.holder)
+
+    def test_another_backups_window_is_not_waited_for(self) -> None:
+        store.opened(self.context, self.volume_.id, 'testhost', store.Entry(
+            'another', base.TOKEN, time.time() + 600))
+        self.passed()
+
+    def test_nothing_may_be_open(self) -> None:
+        self.passed()
