@@ -12,6 +12,8 @@
 
 """Options of the ``[write_through]`` section of cinder.conf."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence

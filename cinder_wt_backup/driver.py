@@ -17,20 +17,24 @@ Importing this module in cinder-backup, which Cinder does when it is the
 :mod:`cinder_wt_backup.service.manager_hooks`.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
-from cinder.backup import driver
 from cinder import objects
 from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_utils import importutils
 
 from cinder_wt_backup.claims import claim as claims
+from cinder_wt_backup.claims import metadata
 from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
+from cinder_wt_backup.ondisk import reader
 from cinder_wt_backup.service import backup_windows
 from cinder_wt_backup.service import ceph_hooks
 from cinder_wt_backup.service import manager_hooks
+from cinder_wt_backup.service import plan as plans
 from cinder_wt_backup.service import process
 from cinder_wt_backup.window import methods
 
@@ -38,74 +42,79 @@ LOG = logging.getLogger(__name__)
 
 CONF = cfg.CONF
 NAME = 'cinder_wt_backup.driver.WriteThroughBackupDriver'
+# Any: what stands after ours among a driver's classes carries no types.
+_Driver: Any = object
 
 
-class WriteThroughBackupDriver:
-    """The wrapped driver, whose backups carry evidence.
+class Claiming(_Driver):  # type: ignore[misc]
+    """Before the wrapped driver's class: its backups carry claims.
 
-    Everything but ``backup`` is the wrapped driver's own, whatever Cinder
-    asks for: methods, ``support_force_delete`` and other attributes.
+    Everything but ``backup`` is the wrapped driver's own.
 
-    :ivar wrapped_class: the stock driver's class
-    :ivar backups: the backups of this process
+    :cvar backups: the backups of this process
     """
 
-    wrapped_class: type
     backups: backup_windows.Backups
 
-    def __init__(self, context: Any, *args: Any, **kwargs: Any) -> None:
-        self._context = context
-        self._wrapped = self.wrapped_class(context, *args, **kwargs)
+    def backup(self, backup: objects.Backup, volume_file: reader.File,
+               *args: object, **kwargs: object) -> dict[str, object]:
+        """Store the data and return the claim with the driver's updates.
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._wrapped, name)
-
-    def backup(self, backup: Any, volume_file: Any,
-               *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Store the data and return the evidence with the driver's updates.
-
-        As updates it is saved last, by BackupManager._finish_backup: written
-        any earlier, the in-flight Backup objects would erase it.
+        As updates it is saved last, by BackupManager.continue_backup's
+        _finish_backup.
 
         :raises PolicyError: the backup did not reach what is required;
             Cinder fails it and cleans up
         """
         self._drop_forged(backup)
-        volume = objects.Volume.get_by_id(self._context, backup.volume_id)
-        in_driver = self.backups.happens_in_driver(backup.service, volume)
-        if not in_driver:
-            proof = self.backups.proof(self._context, backup, volume_file)
-        updates = dict(self._wrapped.backup(
+        plan = self.backups.plan(backup, objects.Volume.get_by_id(
+            self.context, backup.volume_id))
+        claim = (None if plan.in_driver
+                 else self.backups.claim(self.context, plan, volume_file))
+        updates = dict(super().backup(
             backup, volume_file, *args, **kwargs) or {})
-        if in_driver:
-            proof = self._wrapped.wt_proof or self.backups.proof(
-                self._context, backup)
-        if proof:
+        if plan.in_driver:
+            claim = self._claim_of_driver(plan)
+        if claim:
             updates['metadata'] = {
-                **claims.without(backup.metadata),
-                **claims.without(updates.get('metadata')),
-                **proof.as_metadata()}
+                **self._users_properties(backup),
+                **metadata.without_claim(updates.get('metadata')),
+                **metadata.of_claim(claim)}
         return updates
 
+    def _claim_of_driver(self, plan: plans.BackupPlan
+                         ) -> claims.Claim | None:
+        """Return what the ceph driver's own snapshot came to."""
+        return self.wt_claim or self.backups.claim(self.context, plan)
+
     @staticmethod
-    def _drop_forged(backup: Any) -> None:
-        """Drop the evidence that came in with the request."""
-        kept = claims.without(backup.metadata)
+    def _drop_forged(backup: objects.Backup) -> None:
+        """Drop the claim that came in with the request.
+
+        What came with it counts as saved: else every save of the object, as
+        the wrapped driver makes them, would write the properties back as they
+        were then (Backup.obj_what_changed of an object from RPC).
+        """
+        kept = metadata.without_claim(backup.metadata)
         if kept != (backup.metadata or {}):
             LOG.warning('Backup %(backup)s was requested with properties '
                         '%(prefix)s*, which only the service may set: they '
                         'are dropped.', {'backup': backup.id,
-                                         'prefix': claims.PREFIX})
+                                         'prefix': metadata.PREFIX})
             backup.metadata = kept
             backup.save()
+        backup.obj_reset_changes(['metadata'])
+
+    def _users_properties(self, backup: objects.Backup) -> dict[str, str]:
+        """Return the properties that users have given it by now."""
+        return metadata.without_claim(objects.Backup.get_by_id(
+            self.context, backup.id).metadata)
 
 
-driver.BackupDriver.register(WriteThroughBackupDriver)
-
-
-def _install() -> None:
+def _install() -> type:
     """Take our place in cinder-backup, or refuse to start.
 
+    :returns: the driver's class
     :raises ConfigurationError: the options or this Cinder do not permit it
     """
     settings = conf.read(conf.register(CONF), methods.installed())
@@ -113,13 +122,13 @@ def _install() -> None:
     process.adapt()
     backups = backup_windows.Backups(settings)
     wrapped_class = _import(wrapped)
-    is_ceph = backup_windows.CEPH in wrapped
+    is_ceph = plans.CEPH in wrapped
     manager_hooks.check_assumptions(wrapped_class, is_ceph)
-    if is_ceph:
-        wrapped_class = ceph_hooks.with_window(wrapped_class, backups)
-    WriteThroughBackupDriver.wrapped_class = wrapped_class
-    WriteThroughBackupDriver.backups = backups
     manager_hooks.install(NAME, wrapped, backups)
+    return type(NAME.rpartition('.')[2],
+                (Claiming, *((ceph_hooks.InWindow,) if is_ceph else ()),
+                 wrapped_class),
+                {'__module__': __name__, 'backups': backups})
 
 
 def _import(path: str) -> type:
@@ -135,5 +144,5 @@ def _import(path: str) -> type:
     return found
 
 
-if manager_hooks.is_configured(CONF, NAME):
-    _install()
+WriteThroughBackupDriver: type = (
+    _install() if manager_hooks.is_configured(CONF, NAME) else Claiming)

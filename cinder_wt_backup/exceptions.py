@@ -19,6 +19,8 @@ what happened and what to do about it, and is made plain here, once for all of
 them: what an outside thing said may be in it.
 """
 
+from __future__ import annotations
+
 from cinder_wt_backup import plain
 
 
@@ -133,6 +135,10 @@ class GuardianBusy(GuardianError):
 
 class BackupGone(WriteThroughError):
     """The backup was deleted or reset while we waited."""
+
+
+class RecordUnreadable(WriteThroughError):
+    """What is on record of a window is none of this version, or is gone."""
 
 
 class TooManyWindows(WriteThroughError):

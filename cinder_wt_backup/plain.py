@@ -16,9 +16,11 @@ What libvirt, a guest's agent or a library says may hold what a guest or a user
 wrote. It gets into logs, into a backup's metadata and from there onto
 terminals, where a new line forges an entry, an escape sequence moves the
 cursor, and a character that is not seen, or that turns the direction of
-writing, hides something. Every error of this package and all evidence is made
+writing, hides something. Every error of this package and every claim is made
 of such text alone; a log line that has another's error in it asks here too.
 """
+
+from __future__ import annotations
 
 import re
 

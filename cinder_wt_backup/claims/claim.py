@@ -10,7 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What a backup can honestly claim, and how it is written down."""
+"""What a backup may honestly say of itself."""
+
+from __future__ import annotations
 
 import collections
 from collections.abc import Iterable
@@ -19,11 +21,13 @@ import dataclasses
 import enum
 import functools
 
+from oslo_serialization import jsonutils
+
 from cinder_wt_backup import plain
 
-PREFIX = 'wt:'
-# Cinder keeps metadata values in columns of this width.
-WIDTH = 255
+# Characters of a reason, and kinds of file systems; both may quote a guest.
+MAX_REASON, MAX_KINDS = 1000, 16
+OTHER = 'other'
 
 
 @functools.total_ordering
@@ -35,7 +39,7 @@ class Level(enum.Enum):
     WRITE_THROUGH = 'write-through'
     FILESYSTEM = 'filesystem'
 
-    def __lt__(self, other: 'Level') -> bool:
+    def __lt__(self, other: Level) -> bool:
         order = list(Level)
         return order.index(self) < order.index(other)
 
@@ -44,11 +48,15 @@ class Level(enum.Enum):
 class Claim:
     """What was achieved for one backup, or for one of its guests.
 
+    It has one form from the guest to the backup's metadata: text of others is
+    made plain, and bounded, when a claim is made.
+
     :ivar level: the claim
     :ivar reason: why it is not higher, for an operator; empty at the top
     :ivar method: how: ``write_through``, ``freeze``, both with a plus, or
         ``none``
     :ivar filesystems: how many of each type were made consistent
+    :ivar beneath: the level that holds even if a freeze did not
     :ivar window_ms: how long the window was open, milliseconds
     :ivar freeze_ms: how long a guest was frozen, milliseconds
     :ivar verified: what the point in time itself shows, a value of
@@ -59,76 +67,69 @@ class Claim:
     reason: str = ''
     method: str = 'none'
     filesystems: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    beneath: Level | None = None
     window_ms: int = 0
     freeze_ms: int = 0
     verified: str = ''
 
     def __post_init__(self) -> None:
         # A reason may quote a library, and goes to logs and users' terminals.
+        text = plain.text(self.reason, MAX_REASON)
         object.__setattr__(self, 'reason',
-                           plain.text(self.reason, plain.MAX_TEXT))
+                           text.encode('ascii', 'replace').decode())
+        object.__setattr__(self, 'filesystems', _bounded(self.filesystems))
 
-    def lowered(self, level: Level, reason: str) -> 'Claim':
-        """Return this evidence with a claim of ``level`` at the most."""
+    def lowered(self, level: Level, reason: str) -> Claim:
+        """Return this claim with a level of ``level`` at the most."""
         if self.level <= level:
             return self
-        return dataclasses.replace(self, level=level, reason=reason)
+        return dataclasses.replace(
+            self, level=level, reason=reason,
+            beneath=None if self.beneath is None
+            else min(self.beneath, level))
 
-    def with_remark(self, remark: str) -> 'Claim':
-        """Return it with a remark that does not change the claim."""
+    def without_freeze(self, reason: str) -> Claim:
+        """Return what is left of it if its freeze did not hold.
+
+        Where that was not said, a freeze that ended has flushed.
+        """
+        return self.lowered(Level.FLUSHED if self.beneath is None
+                            else self.beneath, reason)
+
+    def with_remark(self, remark: str) -> Claim:
+        """Return it with a remark that does not change the level."""
         return dataclasses.replace(self, reason='; '.join(
             text for text in (self.reason, remark) if text))
 
-    def with_freeze(self, milliseconds: int) -> 'Claim':
+    def with_freeze(self, milliseconds: int) -> Claim:
         """Return it as of a method that was topped by a freeze."""
         return dataclasses.replace(self, method=f'{self.method}+freeze',
                                    freeze_ms=milliseconds)
 
-    def as_metadata(self) -> dict[str, str]:
-        """Return it as a backup's metadata: ASCII, bounded, ``wt:`` keys."""
-        values = {
-            'level': self.level.value,
-            'method': self.method,
-            'window_ms': str(self.window_ms),
-        }
-        if self.freeze_ms:
-            values['freeze_ms'] = str(self.freeze_ms)
-        if self.filesystems:
-            values['filesystems'] = ','.join(
-                f'{kind}={number}' for kind, number
-                in sorted(self.filesystems.items()))
-        if self.verified:
-            values['verified'] = self.verified
-        if self.reason:
-            values['reason'] = self.reason
-        return {PREFIX + key: _bounded(text) for key, text in values.items()}
+    def to_json(self) -> str:
+        """Return it as text for a database: ASCII."""
+        return str(jsonutils.dumps({
+            **dataclasses.asdict(self), 'level': self.level.value,
+            'beneath': self.beneath and self.beneath.value}))
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str]) -> 'Claim':
-        """Read what :meth:`as_metadata` wrote.
+    def from_json(cls, text: str) -> Claim:
+        """Read what :meth:`to_json` wrote; keys that are not known are left.
 
-        :raises KeyError, ValueError: it is not that
+        :raises KeyError, TypeError, ValueError: it is not that
         """
-        def get(key: str, default: str = '') -> str:
-            return metadata.get(PREFIX + key, default)
-
-        pairs = [pair.partition('=') for pair
-                 in get('filesystems').split(',') if pair]
-        return cls(level=Level(metadata[PREFIX + 'level']),
-                   reason=get('reason'),
-                   method=get('method', 'none'),
-                   filesystems={kind: int(number)
-                                for kind, _, number in pairs
-                                if number.isdigit()},     # else cut short
-                   window_ms=int(get('window_ms', '0')),
-                   freeze_ms=int(get('freeze_ms', '0')),
-                   verified=get('verified'))
+        values = jsonutils.loads(text)
+        known = {field.name for field in dataclasses.fields(cls)}
+        found = {key: value for key, value in values.items() if key in known}
+        beneath = found.get('beneath')
+        return cls(**{**found, 'level': Level(found['level']),
+                      'beneath': None if beneath is None else Level(beneath)})
 
 
 def worst(parts: Iterable[Claim]) -> Claim:
-    """Return the evidence of a volume that is attached to several guests.
+    """Return the claim of a volume that is attached to several guests.
 
-    The lowest claim counts, with its reason and method; the file systems
+    The lowest level counts, with its reason and method; the file systems
     add up and the times are the longest.
     """
     parts = list(parts)
@@ -138,16 +139,17 @@ def worst(parts: Iterable[Claim]) -> Claim:
     return dataclasses.replace(
         min(parts, key=lambda part: part.level),
         filesystems=dict(filesystems),
+        beneath=min((part.beneath or part.level for part in parts),
+                    default=None),
         window_ms=max(part.window_ms for part in parts),
         freeze_ms=max(part.freeze_ms for part in parts))
 
 
-def without(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    """Return a user's metadata less what only we may write."""
-    return {key: value for key, value in (metadata or {}).items()
-            if not key.startswith(PREFIX)}
-
-
-def _bounded(text: str) -> str:
-    plain = text.encode('ascii', 'replace').decode()
-    return plain if len(plain) <= WIDTH else plain[:WIDTH - 3] + '...'
+def _bounded(filesystems: Mapping[str, int]) -> dict[str, int]:
+    """Return the numbers by kind; of too many kinds the rest together."""
+    kinds = sorted(filesystems)
+    if len(kinds) <= MAX_KINDS:
+        return {kind: filesystems[kind] for kind in kinds}
+    kept = {kind: filesystems[kind] for kind in kinds[:MAX_KINDS - 1]}
+    rest = sum(filesystems[kind] for kind in kinds[MAX_KINDS - 1:])
+    return {**kept, OTHER: kept.get(OTHER, 0) + rest}

@@ -12,13 +12,15 @@
 
 """What the point in time itself shows, compared with what is claimed."""
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Any
 
 from oslo_log import log as logging
 
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import ondisk
+from cinder_wt_backup.ondisk import reader
 from cinder_wt_backup import plain
 
 LOG = logging.getLogger(__name__)
@@ -30,8 +32,8 @@ _CLEAN_WHEN_FROZEN = {'ext': ('ext', 'ext2', 'ext3', 'ext4'),
                       'btrfs': ('btrfs',)}
 
 
-def against(proof: claims.Claim, file: Any) -> claims.Claim:
-    """Return the evidence with what was seen, and a claim no higher.
+def compare(claim: claims.Claim, file: reader.File) -> claims.Claim:
+    """Return the claim with what was seen, and a level no higher.
 
     :param file: the point in time as Cinder gives it to a driver: seekable,
         in its adapter for blocking calls; its position stays as it is
@@ -43,31 +45,30 @@ def against(proof: claims.Claim, file: Any) -> claims.Claim:
         LOG.warning('The point in time cannot be looked at.',
                     exc_info=plain.error(error))
         found = []
-    proof = dataclasses.replace(proof, verified=ondisk.summary(found).value)
-    kind = _contradiction(proof, found)
+    claim = dataclasses.replace(claim, verified=ondisk.summary(found).value)
+    kind = _contradiction(claim, found)
     if kind:
         LOG.error('The level %(level)s is contradicted by what was stored: an '
                   '%(kind)s that was frozen needs its journal replayed.',
-                  {'level': proof.level.value, 'kind': kind})
-        return proof.lowered(
-            Level.WRITE_THROUGH if 'write_through' in proof.method
-            else Level.FLUSHED, f'the snapshot does not look frozen: {kind} '
-            'needs its journal replayed')
-    return proof
+                  {'level': claim.level.value, 'kind': kind})
+        return claim.without_freeze(
+            f'the snapshot does not look frozen: {kind} needs its journal '
+            f'replayed')
+    return claim
 
 
-def _contradiction(proof: claims.Claim,
+def _contradiction(claim: claims.Claim,
                    found: list[ondisk.Found]) -> str | None:
     """Return the kind of a file system that cannot have been frozen.
 
     One that was not mounted may need a replay from long ago, and only where
     everything is seen can it be known that it is not that one.
     """
-    if not proof.freeze_ms or proof.level < Level.FILESYSTEM or any(
+    if not claim.freeze_ms or claim.level < Level.FILESYSTEM or any(
             each.state is ondisk.State.NOT_VISIBLE for each in found):
         return None
     for kind, alike in _CLEAN_WHEN_FROZEN.items():
-        frozen = sum(proof.filesystems.get(name, 0) for name in alike)
+        frozen = sum(claim.filesystems.get(name, 0) for name in alike)
         dirty = sum(each.kind == kind and each.state is ondisk.State.JOURNAL
                     for each in found)
         if dirty and frozen + dirty > sum(each.kind in alike

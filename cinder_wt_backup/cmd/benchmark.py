@@ -12,6 +12,8 @@
 
 """How long a window takes, without the snapshot that it is for."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator
 import time
@@ -53,18 +55,18 @@ class Benchmark(lister.Lister):  # type: ignore[misc]
         targets = attachments.locate(context, volume, settings)
         return (('open ms', 'close ms', 'together ms', 'agent round trips',
                  'level', 'reason'),
-                (_measured(windows.Window(targets, settings,
-                                          process.lock))
+                (_measure(windows.Window(targets, settings,
+                                         process.lock))
                  for _round in range(parsed_args.rounds)))
 
 
-def _measured(opened: windows.Window) -> tuple[Any, ...]:
+def _measure(opened: windows.Window) -> tuple[Any, ...]:
     began = time.monotonic()
     opened.open()
     engaged = time.monotonic()
-    opened.covered()
-    proof = opened.close()
+    opened.cover()
+    claim = opened.close()
     ended = time.monotonic()
     return (round(1000 * (engaged - began)), round(1000 * (ended - engaged)),
             round(1000 * (ended - began)), opened.round_trips,
-            proof.level.value, proof.reason)
+            claim.level.value, claim.reason)

@@ -12,6 +12,8 @@
 
 """Whether backups can be consistent from this host."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator
 from typing import Any
@@ -46,12 +48,12 @@ class Check(lister.Lister):  # type: ignore[misc]
         settings = conf.read(cfg.CONF[conf.GROUP], methods.installed())
         hosts = {host: host for host in parsed_args.host}
         return (('host', 'uri', 'result'),
-                (_tried(name, address, settings) for name, address
+                (_try(name, address, settings) for name, address
                  in (hosts or settings.hosts).items()))
 
 
-def _tried(name: str, address: str,
-           settings: conf.Settings) -> tuple[str, str, str]:
+def _try(name: str, address: str,
+         settings: conf.Settings) -> tuple[str, str, str]:
     uri = settings.uri(address)
     try:
         with compute_host.Hypervisor(uri, settings.agent_timeout) as host:

@@ -12,6 +12,8 @@
 
 """``cinder-wt-backup``: what an operator does by hand, on a backup host."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 import logging
 import sys

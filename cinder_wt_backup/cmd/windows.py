@@ -12,6 +12,8 @@
 
 """The windows that are on record as open."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator
 import time
@@ -41,7 +43,7 @@ class Windows(lister.Lister):  # type: ignore[misc]
         hosts = {service.host for service in objects.ServiceList.get_all(
             context, {'binary': 'cinder-backup'})}
         return (('host', 'volume', 'backup', 'lease ends in s'),
-                ((host, volume.id, entry.backup,
-                  round(entry.until - time.time()))
+                ((host, volume.id, window.backup,
+                  round(window.ends - time.time()))
                  for host in sorted(hosts)
-                 for volume, entry in store.left_open(context, host)))
+                 for volume, window in store.left_open(context, host)))

@@ -16,6 +16,8 @@ What an agent answers is written by the guest, so it is hostile input: every
 answer is bounded in size and time and checked for its type before use.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 from collections.abc import Sequence
@@ -100,7 +102,7 @@ class Agent:
         """The instance's UUID, for messages."""
         return self._domain.instance
 
-    def permitted(self) -> frozenset[str]:
+    def permitted_commands(self) -> frozenset[str]:
         """Return the commands that this agent carries out (guest-info)."""
         info = _of(dict, self._command('guest-info'))
         commands = _of(list, info.get('supported_commands'))[:MAX_MOUNTS]
@@ -123,7 +125,7 @@ class Agent:
         Its end is heard also when the guest is frozen meanwhile, as Nova does
         for its own snapshots: an agent that refuses to say is asked again.
         """
-        pid = self._started(argv, stdin)
+        pid = self._start(argv, stdin)
         poll = tenacity.Retrying(
             retry=tenacity.retry_if_result(
                 lambda status: status.get('exited') is not True),
@@ -148,14 +150,14 @@ class Agent:
         found = [_mount(_of(dict, entry)) for entry in entries]
         return [mount for mount in found if mount.mountpoint != UNMOUNTED]
 
-    def frozen(self) -> bool:
+    def is_frozen(self) -> bool:
         """Return whether the agent holds a freeze (guest-fsfreeze-status)."""
         return bool(self._command(FREEZE_STATUS) == 'frozen')
 
-    def knows_of_freeze(self) -> bool:
+    def says_frozen(self) -> bool:
         """Whether it is known to be frozen; old agents may not say."""
         try:
-            return self.frozen()
+            return self.is_frozen()
         except exceptions.AgentRefused:
             return False
 
@@ -174,14 +176,14 @@ class Agent:
         """
         return _number(self._command(THAW))
 
-    def _started(self, argv: Sequence[str], stdin: bytes) -> int:
+    def _start(self, argv: Sequence[str], stdin: bytes) -> int:
         try:
             given = ({'input-data': base64.b64encode(stdin).decode()}
                      if stdin else {})
             answer = self._command(EXEC, path=argv[0], arg=list(argv[1:]),
                                    **{'capture-output': True}, **given)
         except exceptions.AgentRefused as error:
-            if self.knows_of_freeze():
+            if self.says_frozen():
                 raise exceptions.GuestFrozen(self.instance) from error
             raise exceptions.ProgramNotStarted(str(error)) from error
         return _number(_of(dict, answer).get('pid'))
@@ -190,7 +192,7 @@ class Agent:
         try:
             return _of(dict, self._command(EXEC_STATUS, pid=pid))
         except exceptions.AgentRefused:
-            if self.knows_of_freeze():
+            if self.says_frozen():
                 return {}           # to be asked again
             raise
 

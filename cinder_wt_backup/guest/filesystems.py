@@ -12,6 +12,8 @@
 
 """What is known of types of file systems: which of them can be frozen."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import Generic
 from typing import NamedTuple

@@ -18,6 +18,8 @@ threads. Nothing here imports eventlet: the service, which knows what it runs
 under, says how a call leaves the event loop.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 import threading
 from typing import Any

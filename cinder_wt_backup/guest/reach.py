@@ -12,6 +12,8 @@
 
 """One guest that has the volume, and what it permits."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -80,7 +82,7 @@ class Guest:
         # No functools.cached_property: before Python 3.12 all guests share
         # its lock, and would wait for one whose agent is silent.
         if self._known is None:
-            self._known = self.agent.permitted()
+            self._known = self.agent.permitted_commands()
         return self._known
 
     def runs_programs(self) -> bool:
@@ -118,7 +120,7 @@ class Guest:
         """
         blocked = [name for name in commands if name not in self._permitted]
         if (blocked and agent.FREEZE_STATUS in self._permitted
-                and self.agent.frozen()):
+                and self.agent.is_frozen()):
             self._known = None
             raise exceptions.GuestFrozen(self.instance)
         return blocked
@@ -134,7 +136,7 @@ class Guest:
         try:
             mounts = self.agent.mounts()
         except exceptions.AgentRefused:
-            if self.agent.frozen():
+            if self.agent.is_frozen():
                 raise exceptions.GuestFrozen(self.instance) from None
             raise
         found = {mount.name: mount for mount in mounts

@@ -17,11 +17,13 @@ is mounted, and nothing written. What is there was written by a guest: every
 number is hostile input, and every read is bounded.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
 import enum
-from typing import Any
+from typing import Optional
 
 from cinder_wt_backup.ondisk import btrfs
 from cinder_wt_backup.ondisk import ext
@@ -63,7 +65,7 @@ class Found:
     state: State
 
 
-def look(file: Any) -> list[Found]:
+def look(file: reader.File) -> list[Found]:
     """Return what is on a disk, or in its partitions.
 
     :param file: seekable; its position is as before afterwards
@@ -92,7 +94,7 @@ def _look(disk: reader.Reader) -> Iterator[Found]:
             yield there
 
 
-_Question = Callable[[reader.Reader], bool | None]
+_Question = Callable[[reader.Reader], Optional[bool]]
 # File systems: name, whether it is there, whether it needs a replay.
 _KNOWN: tuple[tuple[str, _Question, _Question], ...] = (
     ('ext', ext.is_there, ext.needs_replay),

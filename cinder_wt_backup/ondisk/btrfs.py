@@ -12,6 +12,8 @@
 
 """btrfs: struct btrfs_super_block (include/uapi/linux/btrfs_tree.h)."""
 
+from __future__ import annotations
+
 from cinder_wt_backup.ondisk import reader
 
 _SUPERBLOCK = 64 << 10

@@ -12,6 +12,8 @@
 
 """ext2, ext3 and ext4: struct ext4_super_block (fs/ext4/ext4.h)."""
 
+from __future__ import annotations
+
 from cinder_wt_backup.ondisk import reader
 
 _SUPERBLOCK = 1024

@@ -12,6 +12,8 @@
 
 """Partition tables: MBR with its logical partitions, and GPT."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 import struct
 

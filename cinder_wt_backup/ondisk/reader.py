@@ -12,8 +12,10 @@
 
 """Bounded reads of a disk."""
 
+from __future__ import annotations
+
 import struct
-from typing import Any
+from typing import Protocol
 
 # The superblocks of all that we know are in here; it is read once.
 HEAD = 72 << 10
@@ -21,6 +23,19 @@ HEAD = 72 << 10
 LIMIT = 64 << 20
 # No file has more.
 FARTHEST = (1 << 63) - 1
+
+
+class File(Protocol):
+    """What is needed of a file; Cinder's own are adapters of many kinds."""
+
+    def seek(self, offset: int, /) -> object:
+        """Go to an offset, bytes."""
+
+    def tell(self) -> int:
+        """Return where it is, bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return so many bytes from there, or what there is."""
 
 
 class Reader:
@@ -31,7 +46,7 @@ class Reader:
     :ivar start: bytes from the disk's beginning
     """
 
-    def __init__(self, file: Any, start: int = 0,
+    def __init__(self, file: File, start: int = 0,
                  budget: list[int] | None = None) -> None:
         self.start = start
         self._file = file
@@ -51,10 +66,10 @@ class Reader:
             return self._head[offset:offset + size]
         return self._fetch(offset, size)
 
-    def unpack(self, layout: str, offset: int) -> Any:
+    def unpack(self, layout: str, offset: int) -> int:
         """Return the one number that lies at an offset, as by struct."""
-        return struct.unpack(layout, self.read(
-            offset, struct.calcsize(layout)))[0]
+        return int(struct.unpack(layout, self.read(
+            offset, struct.calcsize(layout)))[0])
 
     def _fetch(self, offset: int, size: int) -> bytes:
         self._budget[0] -= size
@@ -64,5 +79,5 @@ class Reader:
         if self.start + offset > FARTHEST:
             return bytes(size)
         self._file.seek(self.start + offset)
-        data: bytes = self._file.read(size)
+        data = self._file.read(size)
         return data.ljust(size, b'\0')

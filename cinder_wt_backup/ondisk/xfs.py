@@ -17,6 +17,8 @@ ring of blocks of 512 bytes, each of which begins with the number of the lap in
 which it was written. It needs no replay when the last record is an unmount's.
 """
 
+from __future__ import annotations
+
 import struct
 
 from cinder_wt_backup.ondisk import reader

@@ -18,11 +18,13 @@ names, no text of an attachment gets into a URI, and what a domain really has
 is checked again in its own XML (:meth:`hypervisor.domain.Domain.disk`).
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 import functools
-from typing import Any
 
 from cinder.compute import nova
+from cinder import context as contexts
 from cinder import objects
 from oslo_log import log as logging
 
@@ -37,7 +39,7 @@ LOG = logging.getLogger(__name__)
 HOST_ATTRIBUTE = 'OS-EXT-SRV-ATTR:host'
 
 
-def locate(context: Any, volume: Any,
+def locate(context: contexts.RequestContext, volume: objects.Volume,
            settings: conf.Settings) -> list[reach.Target]:
     """Return the instances that a volume in use is attached to.
 
@@ -52,7 +54,7 @@ def locate(context: Any, volume: Any,
         raise exceptions.Unreachable(
             f'volume {volume.id} is attached to something else than an '
             f'instance: what has it cannot be flushed from here')
-    instances: dict[str, list[Any]] = {}
+    instances: dict[str, list[objects.VolumeAttachment]] = {}
     for attachment in attached:
         instances.setdefault(attachment.instance_uuid, []).append(attachment)
     return [
@@ -66,7 +68,7 @@ def locate(context: Any, volume: Any,
         for instance, rows in instances.items()]
 
 
-def in_use(volume: Any) -> bool:
+def in_use(volume: objects.Volume) -> bool:
     """Whether somebody may write to a volume that is being backed up.
 
     By its status before the backup; where stock Cinder has spoilt that (the
@@ -79,7 +81,7 @@ def in_use(volume: Any) -> bool:
                for attachment in volume.volume_attachment)
 
 
-def driver_type(volume: Any) -> str | None:
+def driver_type(volume: objects.Volume) -> str | None:
     """Return how the volume is connected: ``rbd``, ``iscsi``, …
 
     As Cinder itself recorded it in the attachments' connection_info; None
@@ -90,7 +92,7 @@ def driver_type(volume: Any) -> str | None:
     return kinds.pop() if len(kinds) == 1 else None
 
 
-def _uris_now(context: Any, volume_id: str, instance: str,
+def _uris_now(context: contexts.RequestContext, volume_id: str, instance: str,
               settings: conf.Settings) -> tuple[str, ...]:
     """Return the URIs by the attachments of today."""
     rows = objects.VolumeAttachmentList.get_all_by_volume_id(context,
@@ -99,13 +101,15 @@ def _uris_now(context: Any, volume_id: str, instance: str,
         row for row in rows if row.instance_uuid == instance], settings)
 
 
-def _uris(context: Any, instance: str, rows: Iterable[Any],
-          settings: conf.Settings) -> tuple[str, ...]:
+def _uris(context: contexts.RequestContext, instance: str,
+          rows: Iterable[objects.VolumeAttachment], settings: conf.Settings
+          ) -> tuple[str, ...]:
     return tuple(settings.uri(address) for address in _addresses(
         context, instance, rows, settings))
 
 
-def _addresses(context: Any, instance: str, attachments: Iterable[Any],
+def _addresses(context: contexts.RequestContext, instance: str,
+               attachments: Iterable[objects.VolumeAttachment],
                settings: conf.Settings) -> list[str]:
     """Return the addresses of the hosts that may run the instance."""
     known = settings.hosts
@@ -120,7 +124,8 @@ def _addresses(context: Any, instance: str, attachments: Iterable[Any],
     return [host]
 
 
-def _ask_nova(context: Any, instance: str, timeout: int) -> str | None:
+def _ask_nova(context: contexts.RequestContext, instance: str, timeout: int
+              ) -> str | None:
     try:
         server = nova.API().get_server(context, instance,
                                        privileged_user=True, timeout=timeout)
@@ -136,7 +141,7 @@ def _ask_nova(context: Any, instance: str, timeout: int) -> str | None:
     return host
 
 
-def _source(attachments: Iterable[Any]) -> str | None:
+def _source(attachments: Iterable[objects.VolumeAttachment]) -> str | None:
     """Return the RBD image that Cinder gave out, ``pool/image``."""
     for attachment in attachments:
         info = attachment.connection_info or {}

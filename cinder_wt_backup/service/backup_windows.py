@@ -12,26 +12,30 @@
 
 """One backup of a volume in use: from Cinder's objects to a window and back.
 
-Between the seam and the driver above, which say when, and the window below,
+Between the hooks and the driver above, which say when, and the window below,
 which knows nothing of Cinder's objects.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 import contextlib
 import threading
 import time
-from typing import Any
 
+from cinder import context as contexts
 from cinder import objects
 from oslo_log import log as logging
 
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
+from cinder_wt_backup.ondisk import reader
 from cinder_wt_backup import plain
 from cinder_wt_backup.service import attachments
-from cinder_wt_backup.service import policy
+from cinder_wt_backup.service import plan as plans
 from cinder_wt_backup.service import process
+from cinder_wt_backup.service import record
 from cinder_wt_backup.service import recovery
 from cinder_wt_backup.service import reporting
 from cinder_wt_backup.service import store
@@ -39,8 +43,7 @@ from cinder_wt_backup.window import volume as windows
 
 LOG = logging.getLogger(__name__)
 
-CEPH = 'backup.drivers.ceph'
-# How often another process's verdict is looked for, seconds.
+# How often another process's claim is looked for, seconds.
 POLL = 0.5
 
 
@@ -55,43 +58,41 @@ class Backups:
         self._slots = threading.BoundedSemaphore(settings.max_windows)
         self._windows: dict[str, tuple[windows.Window, threading.Event]] = {}
 
+    def plan(self, backup: objects.Backup,
+             volume: objects.Volume) -> plans.BackupPlan:
+        """Return what is to be done for a backup.
+
+        :raises PolicyError: the volume has a policy that cannot be read
+        """
+        return plans.make_plan(backup, volume, self._settings)
+
     @contextlib.contextmanager
-    def window(self, context: Any, backup: Any,
-               volume: Any) -> Iterator[windows.Window | None]:
+    def window(self, context: contexts.RequestContext,
+               plan: plans.BackupPlan) -> Iterator[windows.Window | None]:
         """Keep the guests of a volume consistent while the body runs.
 
         The body has the point in time made and then calls the window's
-        ``wait`` or ``covered``. None: there is nothing to do. The verdict is
-        on record when this ends; only the body's own errors come out of it.
+        ``wait`` or ``cover``. None: there is nothing to do. The claim is on
+        record when this ends; only the body's own errors come out of it.
         """
-        window = self._prepared(context, backup, volume)
+        window = self._prepare(context, plan)
         if window is None:
             yield None
             return
-        done = threading.Event()
-        entry = self._entry(backup, window)
+        backup, done = plan.backup, threading.Event()
         self._windows[backup.id] = window, done
         try:
             with self._slot(window):
-                if not reporting.noted(store.opened, context, volume.id,
-                                       backup.host, entry):
-                    window.give_up('the window could not be put on record')
+                self._put_on_record(context, backup, window)
                 window.open()
                 yield window
         finally:
-            self._finish(context, backup, window, entry)
+            self._close(context, backup, window)
             del self._windows[backup.id]
             done.set()
 
-    def check(self, volume: Any, backup: Any) -> None:
-        """Refuse a backup whose volume has a policy that cannot be read.
-
-        :raises PolicyError: names the value
-        """
-        if self._is_ours(backup, volume):
-            self._policy(volume)
-
-    def point_in_time_passed(self, context: Any, backup: Any) -> None:
+    def close_window(self, context: contexts.RequestContext,
+                     backup: objects.Backup) -> None:
         """Have the backup's window closed, wherever it is; wait for that.
 
         Bounded: by the time that a release takes, here, and by the window's
@@ -103,42 +104,36 @@ class Backups:
             window.passed.set()
             done.wait(self._settings.lease)
             return
-        while entry := self._open_elsewhere(context, backup):
-            if not recovery.lives(entry.process) or entry.lapsed:
+        while found := self._open_elsewhere(context, backup):
+            if not recovery.lives(found.owner) or found.lapsed:
                 recovery.release(context, objects.Volume.get_by_id(
-                    context, backup.volume_id), entry, self._settings)
+                    context, backup.volume_id), found, self._settings)
                 return
             time.sleep(POLL)
 
-    def proof(self, context: Any, backup: Any,
-              point_in_time: Any = None) -> claims.Claim | None:
-        """Return what the backup can claim; None: it is exempt.
+    def claim(self, context: contexts.RequestContext,
+              plan: plans.BackupPlan,
+              point_in_time: reader.File | None = None
+              ) -> claims.Claim | None:
+        """Return what the backup claims, once that is told; None: nothing.
 
         :param point_in_time: a file that has it, to be looked at, if any
         :raises PolicyError: it has to fail, for not reaching what it must
         """
-        volume = objects.Volume.get_by_id(context, backup.volume_id)
-        if not self._is_ours(backup, volume):
+        if plan.policy is None or plan.policy.off:
             return None
-        wish = self._policy(volume)
-        is_live = not (backup.temp_volume_id or backup.temp_snapshot_id
-                       or self.happens_in_driver(backup.service, volume))
-        found = None if wish.off else reporting.of(
-            context, backup, is_live, point_in_time)
-        refusal = wish.refuse(found) if found else None
+        found = reporting.final_claim(context, plan.backup, plan.is_live,
+                                      point_in_time)
+        if found is None:
+            return None
+        reporting.publish(context, plan.backup, found)
+        refusal = plan.policy.refuse(found)
         if refusal:
             raise exceptions.PolicyError(refusal)
         return found
 
-    def happens_in_driver(self, service: str, volume: Any) -> bool:
-        """Whether the point in time is made by the backup driver itself.
-
-        So it is where the ceph driver gets a live RBD image (Cinder's
-        RBDDriver.get_backup_device).
-        """
-        return CEPH in service and attachments.driver_type(volume) == 'rbd'
-
-    def recover(self, context: Any, host: str) -> None:
+    def recover(self, context: contexts.RequestContext,
+                host: str) -> None:
         """Close what was left open; never fails."""
         try:
             recovery.recover(context, host, self._settings)
@@ -147,35 +142,30 @@ class Backups:
             LOG.error('Windows that were left open cannot be looked for.',
                       exc_info=plain.error(error))
 
-    def _open_elsewhere(self, context: Any,
-                        backup: Any) -> store.Entry | None:
+    def _open_elsewhere(self, context: contexts.RequestContext,
+                        backup: objects.Backup) -> record.OpenWindow | None:
         """Return the backup's window, if another process has to close it."""
-        entry = store.window_of(context, backup.volume_id)
-        if (entry is None or entry.backup != backup.id or store.verdict(
-                context, backup.volume_id, backup.id) is not None):
+        found = store.window_of(context, backup.volume_id)
+        if found is None or found.backup != backup.id or store.claim_of(
+                context, backup.volume_id, backup.id):
             return None
-        return entry
+        return found
 
-    def _is_ours(self, backup: Any, volume: Any) -> bool:
-        return bool(self._settings.methods and not backup.snapshot_id
-                    and attachments.in_use(volume))
-
-    def _policy(self, volume: Any) -> policy.Policy:
-        return policy.of(volume.metadata, self._settings.required_level)
-
-    def _prepared(self, context: Any, backup: Any,
-                  volume: Any) -> windows.Window | None:
+    def _prepare(self, context: contexts.RequestContext,
+                 plan: plans.BackupPlan) -> windows.Window | None:
         """Return the window to open, if there is one; note if there is none.
 
         :raises PolicyError: the volume's policy cannot be read
         """
-        if not self._is_ours(backup, volume) or self._policy(volume).off:
+        if not plan.has_window:
             return None
+        volume = plan.volume
         try:
+            self._close_earlier(context, volume, plan.backup)
             return windows.Window(
                 attachments.locate(context, volume, self._settings),
                 self._settings, process.lock,
-                lambda token: self._freezes(context, volume, token))
+                lambda token: self._note_freeze(context, volume, token))
         except exceptions.WriteThroughError as error:
             problem = str(error)
         except Exception as error:
@@ -183,9 +173,35 @@ class Backups:
             LOG.error('Volume %s: unexpected error.', volume.id,
                       exc_info=plain.error(error))
             problem = f'unexpected error: {error}'
-        reporting.conclude(context, backup, claims.Claim(
-            claims.Level.CRASH, problem))
+        store.attempt(store.note_claim, context, volume.id, record.StoredClaim(
+            plan.backup.id, claims.Claim(claims.Level.CRASH, problem)))
         return None
+
+    def _close_earlier(self, context: contexts.RequestContext,
+                       volume: objects.Volume,
+                       backup: objects.Backup) -> None:
+        """Release what an earlier window left: the record has room for one.
+
+        :raises TooManyWindows: that is open still
+        """
+        try:
+            earlier = store.window_of(context, volume.id)
+        except exceptions.RecordUnreadable as error:
+            LOG.error('Volume %(volume)s: %(error)s. It is written over: what '
+                      'it left in a guest is undone there by its lease.',
+                      {'volume': volume.id, 'error': plain.text(error)})
+            return
+        if earlier is None:
+            return
+        elsewhere = earlier.host != backup.host or recovery.lives(
+            earlier.owner)
+        if earlier.lapsed or not elsewhere:
+            recovery.release(context, volume, earlier, self._settings)
+        if store.window_of(context, volume.id):
+            raise exceptions.TooManyWindows(
+                f'the window of an earlier backup of this volume, '
+                f'{earlier.backup}, is open still, or could not be closed: '
+                f'see the log of cinder-backup on {earlier.host}')
 
     @contextlib.contextmanager
     def _slot(self, window: windows.Window) -> Iterator[None]:
@@ -199,26 +215,33 @@ class Backups:
         finally:
             self._slots.release()
 
-    def _entry(self, backup: Any, window: windows.Window) -> store.Entry:
-        return store.Entry(
-            backup.id, window.token,
-            round(time.time() + window.longest_opening + self._settings.lease),
-            recovery.this_process())
+    def _put_on_record(self, context: contexts.RequestContext,
+                       backup: objects.Backup,
+                       window: windows.Window) -> None:
+        ends = round(time.time() + window.longest_opening
+                     + self._settings.lease)
+        if not store.attempt(
+                store.open_window, context, backup.volume_id,
+                record.OpenWindow(backup.host, backup.id, window.token, ends,
+                                  recovery.this_process())):
+            window.give_up('the window could not be put on record')
 
     @staticmethod
-    def _freezes(context: Any, volume: Any, token: str) -> None:
+    def _note_freeze(context: contexts.RequestContext,
+                     volume: objects.Volume, token: str) -> None:
         """Put on record that a guest is about to be frozen.
 
         :raises WriteThroughError: it cannot be: it must not be frozen
         """
-        if not reporting.noted(store.frozen, context, volume.id, token):
+        if not store.attempt(store.note_freeze, context, volume.id, token):
             raise exceptions.WriteThroughError(
                 'the freeze could not be put on record')
 
     @staticmethod
-    def _finish(context: Any, backup: Any, window: windows.Window,
-                entry: store.Entry) -> None:
-        proof = window.close()
-        reporting.conclude(context, backup,
-                           None if window.exempt else proof,
-                           entry if window.left_changed else None)
+    def _close(context: contexts.RequestContext,
+               backup: objects.Backup, window: windows.Window) -> None:
+        claim = window.close()
+        store.attempt(
+            store.close_window, context, backup.volume_id, window.token,
+            record.StoredClaim(backup.id, None if window.exempt else claim),
+            window.left_changed)

@@ -17,9 +17,12 @@ live image inside ``backup()``, after it may have made a base image and before
 it transfers the difference. The window belongs around that snapshot alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 import contextlib
 from typing import Any
+from typing import Protocol
 
 from cinder import exception
 from cinder import objects
@@ -27,35 +30,27 @@ from cinder import objects
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest import native
+from cinder_wt_backup.ondisk import reader
 from cinder_wt_backup.service import backup_windows
 
-
-def with_window(driver: type, backups: backup_windows.Backups) -> type:
-    """Return the ceph driver's class with a window around its snapshot.
-
-    :param driver: Cinder's CephBackupDriver
-    """
-    return type(driver.__name__, (_InWindow, driver),
-                {'wt_backups': backups})
-
-
-# What stands after it among the classes of what with_window returns.
+# Any: what stands after InWindow among a driver's classes carries no types.
 _Driver: Any = object
 
 
-class _InWindow(_Driver):  # type: ignore[misc]
-    """The ceph driver with a window around its snapshot.
+class InWindow(_Driver):  # type: ignore[misc]
+    """Before the ceph driver's class: a window around its snapshot.
 
     ``_backup_rbd`` calls ``_get_new_snap_name``, then ``create_snap``, then
     ``_rbd_diff_transfer`` with that name as ``src_snap``.
     """
 
-    wt_backups: backup_windows.Backups
-    # What the backup that was made can claim.
-    wt_proof: claims.Claim | None = None
+    backups: backup_windows.Backups
+    # What the backup that was made claims.
+    wt_claim: claims.Claim | None = None
 
-    def _backup_rbd(self, backup: Any, volume_file: Any,
-                    *args: Any, **kwargs: Any) -> Any:
+    def _backup_rbd(self, backup: objects.Backup,
+                    volume_file: RBDVolumeIOWrapper, *args: object,
+                    **kwargs: object) -> object:
         self._wt_backup, self._wt_file = backup, volume_file
         with contextlib.ExitStack() as self._wt_window:
             return super()._backup_rbd(backup, volume_file, *args,
@@ -63,39 +58,47 @@ class _InWindow(_Driver):  # type: ignore[misc]
 
     def _get_new_snap_name(self, backup_id: str) -> str:
         name: str = super()._get_new_snap_name(backup_id)
-        volume = objects.Volume.get_by_id(self.context,
-                                          self._wt_backup.volume_id)
-        window = self._wt_window.enter_context(self.wt_backups.window(
-            self.context, self._wt_backup, volume))
-        self._wt_covered: Callable[[], None] | None = (
-            window.covered if window else None)
+        self._wt_plan = self.backups.plan(
+            self._wt_backup, objects.Volume.get_by_id(
+                self.context, self._wt_backup.volume_id))
+        window = self._wt_window.enter_context(self.backups.window(
+            self.context, self._wt_plan))
+        self._wt_cover: Callable[[], None] | None = (
+            window.cover if window else None)
         self._wt_snapshot: str | None = name
         return name
 
-    def _rbd_diff_transfer(self, *args: Any, **kwargs: Any) -> Any:
+    def _rbd_diff_transfer(self, *args: object, **kwargs: object) -> object:
         # A restore transfers too, without a snapshot of ours.
         if getattr(self, '_wt_snapshot', None):
-            self._wt_end(kwargs['src_snap'])
+            self._wt_end(str(kwargs['src_snap']))
         return super()._rbd_diff_transfer(*args, **kwargs)
 
     def _wt_end(self, snapshot: str) -> None:
-        if self._wt_covered and snapshot == self._wt_snapshot:
-            self._wt_covered()
+        if self._wt_cover and snapshot == self._wt_snapshot:
+            self._wt_cover()
         self._wt_snapshot = None
         self._wt_window.close()
         try:
-            self.wt_proof = self.wt_backups.proof(
-                self.context, self._wt_backup,
+            self.wt_claim = self.backups.claim(
+                self.context, self._wt_plan,
                 _Snapshot(self._wt_file, snapshot))
         except exceptions.PolicyError as error:
             # What the ceph driver cleans up after.
             raise exception.BackupRBDOperationFailed(str(error)) from error
 
 
+class RBDVolumeIOWrapper(reader.File, Protocol):
+    """What is used of os-brick's class of that name."""
+
+    # librbd's Image, which carries no types.
+    rbd_image: Any
+
+
 class _Snapshot:
     """The file of a live image, as it was at one of its snapshots."""
 
-    def __init__(self, file: Any, name: str) -> None:
+    def __init__(self, file: RBDVolumeIOWrapper, name: str) -> None:
         self._file, self._name = file, name
         self.seek, self.tell = file.seek, file.tell
 
@@ -103,7 +106,6 @@ class _Snapshot:
         image = native.off_the_loop(self._file.rbd_image)
         image.set_snap(self._name)
         try:
-            data: bytes = self._file.read(size)
-            return data
+            return self._file.read(size)
         finally:
             image.set_snap(None)

@@ -10,20 +10,21 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The seam into BackupManager: the only module that knows Cinder's manager.
+"""Steps around BackupManager: the only module that knows Cinder's manager.
 
 Cinder makes its temporary snapshot before any method of a backup driver is
 called, so being its backup driver is not enough. What is relied on is checked
 when the service starts, and a Cinder in which it differs is refused.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 import functools
 import inspect
-from typing import Any
 
-from cinder.backup import manager as cinder_manager
-from cinder import context as cinder_context
+from cinder.backup import manager as managers
+from cinder import context as contexts
 from cinder import exception
 from cinder import objects
 from cinder.objects import fields
@@ -35,18 +36,21 @@ from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
 from cinder_wt_backup import plain
 from cinder_wt_backup.service import backup_windows
+from cinder_wt_backup.service import plan as plans
 
 LOG = logging.getLogger(__name__)
+# A method of Cinder's, which carries no types.
+Original = Callable[..., object]
 
 # What we rely on: where, and the parameters, which we pass on one by one.
 ASSUMPTIONS = (
-    (cinder_manager.BackupManager, 'init_host', ('self', 'kwargs')),
-    (cinder_manager.BackupManager, '_start_backup',
+    (managers.BackupManager, 'init_host', ('self', 'kwargs')),
+    (managers.BackupManager, '_start_backup',
      ('self', 'context', 'backup', 'volume')),
-    (cinder_manager.BackupManager, 'continue_backup',
+    (managers.BackupManager, 'continue_backup',
      ('self', 'context', 'backup', 'backup_device')),
-    (cinder_manager.BackupManager, '_is_our_backup', ('self', 'backup')),
-    (cinder_manager.BackupManager, 'run_periodic_tasks',
+    (managers.BackupManager, '_is_our_backup', ('self', 'backup')),
+    (managers.BackupManager, 'run_periodic_tasks',
      ('self', 'context', 'raise_on_error')),
     (volume_rpcapi.VolumeAPI, 'get_backup_device',
      ('self', 'ctxt', 'backup', 'volume')),
@@ -78,7 +82,7 @@ def wrapped_path(path: str | None, own: str) -> str:
             f'[{conf.GROUP}] wrapped_driver = {path}: set it to the stock '
             f'driver that backup_driver named before, for example '
             f'cinder.backup.drivers.posix.PosixBackupDriver.')
-    return str(cinder_manager.MAPPING.get(path, path))
+    return str(managers.MAPPING.get(path, path))
 
 
 def check_assumptions(wrapped_class: type, is_ceph: bool) -> None:
@@ -111,7 +115,7 @@ def install(own: str, wrapped: str, backups: backup_windows.Backups) -> None:
     :param wrapped: the wrapped driver's path, as it is recorded
     """
     steps = _Steps(own, wrapped, backups)
-    manager = cinder_manager.BackupManager
+    manager = managers.BackupManager
     for name in ('init_host', '_is_our_backup', '_start_backup',
                  'continue_backup', 'run_periodic_tasks'):
         original = getattr(manager, name)
@@ -129,54 +133,61 @@ class _Steps:
                  backups: backup_windows.Backups) -> None:
         self._own, self._wrapped, self._backups = own, wrapped, backups
 
-    def init_host(self, original: Callable[..., Any], manager: Any,
-                  **kwargs: Any) -> Any:
+    def init_host(self, original: Original, manager: managers.BackupManager,
+                  **kwargs: object) -> object:
         # Here and not in __init__, which is running when we are imported.
         self._identify(manager)
         # Before Cinder's own clean-up, which deletes what we would look for.
-        self._backups.recover(cinder_context.get_admin_context(),
+        self._backups.recover(contexts.get_admin_context(),
                               manager.host)
         return original(manager, **kwargs)
 
-    def run_periodic_tasks(self, original: Callable[..., Any], manager: Any,
-                           context: Any, raise_on_error: bool = False
-                           ) -> Any:
+    def run_periodic_tasks(self, original: Original,
+                           manager: managers.BackupManager,
+                           context: contexts.RequestContext,
+                           raise_on_error: bool = False) -> object:
         # Every periodic_interval: what other processes and hosts left.
         try:
             return original(manager, context, raise_on_error=raise_on_error)
         finally:
             self._backups.recover(context, manager.host)
 
-    def _is_our_backup(self, original: Callable[..., Any], manager: Any,
-                       backup: Any) -> bool:
+    def _is_our_backup(self, original: Original,
+                       manager: managers.BackupManager, backup: objects.Backup
+                       ) -> bool:
         service = backup if isinstance(backup, str) else backup.service
         if service and (service == self._own
                         or self._wrapped.startswith(service)):
             return True
         return bool(original(manager, backup))
 
-    def _start_backup(self, original: Callable[..., Any], manager: Any,
-                      context: Any, backup: Any, volume: Any) -> Any:
+    def _start_backup(self, original: Original,
+                      manager: managers.BackupManager,
+                      context: contexts.RequestContext, backup: objects.Backup,
+                      volume: objects.Volume) -> object:
         self._identify(manager)
         if backup.service == self._own:
             backup.service = self._wrapped
             backup.save()
-        self._backups.check(volume, backup)
-        if not self._backups.happens_in_driver(backup.service, volume):
-            manager = _CastInWindow(manager, self._backups)
+        plan = self._backups.plan(backup, volume)
+        if not plan.in_driver:
+            manager = _CastInWindow(manager, self._backups, plan)
         return original(manager, context, backup, volume)
 
-    def continue_backup(self, original: Callable[..., Any], manager: Any,
-                        context: Any, backup: Any, backup_device: Any) -> Any:
+    def continue_backup(self, original: Original,
+                        manager: managers.BackupManager,
+                        context: contexts.RequestContext,
+                        backup: objects.Backup, backup_device: object
+                        ) -> object:
         # Outside limit_operations: the guest does not wait for a worker.
         try:
-            self._backups.point_in_time_passed(context, backup)
+            self._backups.close_window(context, backup)
         except Exception as error:
             LOG.error('Backup %s goes on, its window is left to its '
                       'deadline.', backup.id, exc_info=plain.error(error))
         return original(manager, context, backup, backup_device)
 
-    def _identify(self, manager: Any) -> None:
+    def _identify(self, manager: managers.BackupManager) -> None:
         # Its service is our class already: __init__ imported it.
         if manager.driver_name == self._own:
             manager.driver_name = self._wrapped
@@ -188,27 +199,31 @@ class _CastInWindow:
     So the key manager's call before the cast is made outside the window.
     """
 
-    def __init__(self, manager: Any, backups: backup_windows.Backups) -> None:
+    def __init__(self, manager: managers.BackupManager,
+                 backups: backup_windows.Backups,
+                 plan: plans.BackupPlan) -> None:
         self._manager = manager
         self._backups = backups
+        self._plan = plan
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._manager, name)
 
     @property
     def volume_rpcapi(self) -> '_CastInWindow':
         return self
 
-    def get_backup_device(self, context: Any, backup: Any,
-                          volume: Any) -> None:
-        with self._backups.window(context, backup, volume) as window:
+    def get_backup_device(self, context: contexts.RequestContext,
+                          backup: objects.Backup, volume: objects.Volume
+                          ) -> None:
+        with self._backups.window(context, self._plan) as window:
             self._manager.volume_rpcapi.get_backup_device(context, backup,
                                                           volume)
             if window is not None:
                 window.wait(lambda: _finished(context, backup.id))
 
 
-def _finished(context: Any, backup_id: str) -> bool:
+def _finished(context: contexts.RequestContext, backup_id: str) -> bool:
     """Whether the database shows the temporary object as finished.
 
     VolumeDriver._get_backup_volume_temp_volume and its twin for snapshots
@@ -237,8 +252,9 @@ def _named(owner: type, name: str, parameters: tuple[str, ...]) -> str:
             f'({", ".join(parameters)})')
 
 
-def _bound(step: Callable[..., Any],
-           original: Callable[..., Any]) -> Callable[..., Any]:
-    def method(manager: Any, *args: Any, **kwargs: Any) -> Any:
+def _bound(step: Original,
+           original: Original) -> Original:
+    def method(manager: managers.BackupManager, *args: object, **kwargs: object
+               ) -> object:
         return step(original, manager, *args, **kwargs)
     return method

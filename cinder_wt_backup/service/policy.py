@@ -12,6 +12,8 @@
 
 """What a backup must reach: the operator's wish, and the volume owner's."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 import dataclasses
 
@@ -33,16 +35,16 @@ class Policy:
     required: claims.Level
     off: bool = False
 
-    def refuse(self, proof: claims.Claim) -> str | None:
-        """Return why a backup with this evidence has to fail, if it has."""
-        if proof.level >= self.required:
+    def refuse(self, claim: claims.Claim) -> str | None:
+        """Return why a backup with this claim has to fail, if it has."""
+        if claim.level >= self.required:
             return None
-        return (f'the backup reached {proof.level.value}, but '
-                f'{self.required.value} is required: {proof.reason}')
+        return (f'the backup reached {claim.level.value}, but '
+                f'{self.required.value} is required: {claim.reason}')
 
 
-def of(metadata: Mapping[str, str] | None, required: claims.Level) -> Policy:
-    """Return the policy of a volume.
+def read(metadata: Mapping[str, str] | None, required: claims.Level) -> Policy:
+    """Return the policy that a volume's metadata says.
 
     :param metadata: the volume's own, where ``wt:policy`` may say ``off``, or
         ``require=LEVEL``, or ``no-exec``, or these two with a comma; of the

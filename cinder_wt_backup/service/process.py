@@ -15,6 +15,8 @@
 Below the service nothing imports Cinder, so this is handed to it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib

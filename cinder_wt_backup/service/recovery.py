@@ -19,10 +19,12 @@ another host left is released once that host is down: a freeze at once, the
 rest after its lease, when the guest has put itself back anyway.
 """
 
+from __future__ import annotations
+
 import os
 import pathlib
-from typing import Any
 
+from cinder import context as contexts
 from cinder import coordination
 from cinder import objects
 from oslo_log import log as logging
@@ -32,6 +34,7 @@ from cinder_wt_backup import exceptions
 from cinder_wt_backup import plain
 from cinder_wt_backup.service import attachments
 from cinder_wt_backup.service import process
+from cinder_wt_backup.service import record
 from cinder_wt_backup.service import store
 from cinder_wt_backup.window import volume as windows
 
@@ -55,7 +58,8 @@ def lives(name: str) -> bool:
     return pid.isdigit() and _named(int(pid)) == name
 
 
-def recover(context: Any, host: str, settings: conf.Settings) -> None:
+def recover(context: contexts.RequestContext, host: str,
+            settings: conf.Settings) -> None:
     """Close what processes of this host, and hosts that are down, left open.
 
     Does nothing while another worker is at it: nobody waits for that.
@@ -71,18 +75,19 @@ def recover(context: Any, host: str, settings: conf.Settings) -> None:
         lock.release()
 
 
-def _recover(context: Any, host: str, settings: conf.Settings) -> None:
-    for volume, entry in store.left_open(context, host):
-        if entry.lapsed or not lives(entry.process):
-            release(context, volume, entry, settings)
+def _recover(context: contexts.RequestContext, host: str,
+             settings: conf.Settings) -> None:
+    for volume, window in store.left_open(context, host):
+        if window.lapsed or not lives(window.owner):
+            release(context, volume, window, settings)
     for other in _hosts_down(context):
-        for volume, entry in store.left_open(context, other):
-            if other != host and (entry.frozen or entry.lapsed):
-                release(context, volume, entry, settings)
+        for volume, window in store.left_open(context, other):
+            if other != host and (window.may_be_frozen or window.lapsed):
+                release(context, volume, window, settings)
 
 
-def release(context: Any, volume: Any, entry: store.Entry,
-            settings: conf.Settings) -> None:
+def release(context: contexts.RequestContext, volume: objects.Volume,
+            window: record.OpenWindow, settings: conf.Settings) -> None:
     """Put the guests of one window back and close its record.
 
     What cannot be put back is told and stays on record, to be tried again:
@@ -92,30 +97,33 @@ def release(context: Any, volume: Any, entry: store.Entry,
     LOG.warning('The window %(token)s of backup %(backup)s on volume '
                 '%(volume)s was left open by a process that is gone, or that '
                 'could not close it; releasing it.',
-                {'token': entry.token, 'backup': entry.backup,
+                {'token': window.token, 'backup': window.backup,
                  'volume': volume.id})
     try:
-        windows.abandon(attachments.locate(context, volume, settings),
-                        entry.token, entry.frozen, settings, process.lock)
+        windows.recover(attachments.locate(context, volume, settings),
+                        window.token, window.may_be_frozen, settings,
+                        process.lock)
     except Exception as error:
         # Whatever it is, it must not keep cinder-backup from working.
-        _complain(volume, entry, error)
-        changed = entry.frozen or isinstance(error, exceptions.GuardianStuck)
-        if not entry.lapsed or changed and volume.volume_attachment:
+        _complain(volume, window, error)
+        changed = (window.may_be_frozen
+                   or isinstance(error, exceptions.GuardianStuck))
+        if not window.lapsed or changed and volume.volume_attachment:
             return
-    store.abandoned(context, volume.id, entry)
+    store.forget_window(context, volume.id, window.token)
 
 
-def _complain(volume: Any, entry: store.Entry, error: Exception) -> None:
+def _complain(volume: objects.Volume, window: record.OpenWindow,
+              error: Exception) -> None:
     remedy = ('a guest may still be frozen: run virsh domfsthaw on its host'
-              if entry.frozen else 'its guest undoes it by its lease')
+              if window.may_be_frozen else 'its guest undoes it by its lease')
     LOG.error('The window on volume %(volume)s could not be released: '
               '%(error)s. It is tried again; %(remedy)s.',
               {'volume': volume.id, 'error': plain.text(error),
                'remedy': remedy})
 
 
-def _hosts_down(context: Any) -> list[str]:
+def _hosts_down(context: contexts.RequestContext) -> list[str]:
     """Return the hosts whose cinder-backup is down, as Cinder sees it."""
     services = objects.ServiceList.get_all(
         context, {'binary': BINARY, 'is_up': False})

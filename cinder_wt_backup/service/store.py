@@ -14,148 +14,210 @@
 
 Kept in the volume's *admin* metadata, which tenants can neither read nor
 write, and which any cinder-backup finds by the host that opened the window.
-A volume has one backup in the making at a time, so each key is there once
-and is overwritten by the next window.
+A volume has one backup in the making at a time, so there is one record, which
+the next window overwrites; its values have the format of
+:mod:`cinder_wt_backup.service.record`, each in as many columns as it needs.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 import dataclasses
 import time
-from typing import Any
 
+from cinder import context as contexts
 from cinder import objects
-from oslo_serialization import jsonutils
+from oslo_db import exception as db_exception
+from oslo_log import log as logging
+import tenacity
 
-from cinder_wt_backup.claims import claim as claims
+from cinder_wt_backup import exceptions
+from cinder_wt_backup import plain
+from cinder_wt_backup.service import record
 
-OPEN = 'wt:open'            # the host whose window is open, else empty
-WINDOW = 'wt:window'        # of which backup, its token, deadline, process
-FROZEN = 'wt:frozen'        # the token of a window that may have frozen
-VERDICT = 'wt:verdict'      # what the last window came to, for which backup
-# Of what it came to, the texts: each may fill a value of 255 characters.
-TEXTS = tuple(claims.PREFIX + key for key in ('reason', 'filesystems'))
-EXEMPT = 'exempt'
-_CLOSED = {OPEN: '', WINDOW: '', FROZEN: ''}
+LOG = logging.getLogger(__name__)
 
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """An open window as recorded.
-
-    :ivar until: when its lease has surely ended, seconds of the epoch
-    :ivar process: which process of its host has it; empty: none any more
-    :ivar frozen: whether it may have frozen a guest
-    """
-
-    backup: str
-    token: str
-    until: float
-    process: str = ''
-    frozen: bool = False
-
-    @property
-    def lapsed(self) -> bool:
-        return time.time() > self.until
+HOST = 'wt:open'            # the host whose window is open, else empty
+WINDOW = 'wt:window'        # which window that is
+CLAIM = 'wt:claim'          # what the last window came to, for which backup
+# Cinder keeps the values of metadata in columns of this width.
+WIDTH = 255
 
 
-def opened(context: Any, volume: str, host: str, entry: Entry) -> None:
+def open_window(context: contexts.RequestContext, volume: str,
+                window: record.OpenWindow) -> None:
     """Record an open window, before anything is changed in a guest.
 
-    The last window's verdict goes: who finds one may stop waiting.
+    What was on record goes: the last window's claim, for who finds one may
+    stop waiting, and what cannot be read.
     """
     _write(context, volume, {
-        VERDICT: '', FROZEN: '', OPEN: host, WINDOW: _window(entry)})
+        CLAIM: '', HOST: window.host, WINDOW: window.to_json()})
 
 
-def frozen(context: Any, volume: str, token: str) -> None:
-    """Record that a window is about to freeze a guest."""
-    _write(context, volume, {FROZEN: token})
+def note_freeze(context: contexts.RequestContext, volume: str,
+                token: str) -> None:
+    """Record that a window is about to freeze a guest.
+
+    :raises RecordUnreadable: it is not on record as open
+    """
+    window = window_of(context, volume)
+    if window is None or window.token != token:
+        raise exceptions.RecordUnreadable(
+            f'the window on volume {volume} is not on record any more')
+    _write(context, volume, {WINDOW: dataclasses.replace(
+        window, may_be_frozen=True).to_json()})
 
 
-def closed(context: Any, volume: str, backup: str,
-           proof: claims.Claim | None, keep: Entry | None) -> None:
+def close_window(context: contexts.RequestContext, volume: str,
+                 token: str, stored: record.StoredClaim,
+                 left_changed: bool = False) -> None:
     """Record what a window came to, and that it is closed.
 
-    :param proof: None: the backup is exempt, it carries no evidence
-    :param keep: this counts as open still, for somebody to put a guest back
+    The record of another window is left as it is.
+
+    :param left_changed: it counts as open still, for somebody to put its
+        guests back
     """
-    metadata = proof.as_metadata() if proof else {}
-    texts = {key: metadata.pop(key, '') for key in TEXTS}
-    _write(context, volume, {
-        VERDICT: jsonutils.dumps({
-            'backup': backup,
-            'proof': _stripped(metadata) if proof else EXEMPT}),
-        **texts, **({WINDOW: _window(keep, process='')} if keep
-                    else _CLOSED)})
+    window = _readable(context, volume)
+    values = {CLAIM: stored.to_json()}
+    if window is not None and window.token == token:
+        values |= ({WINDOW: dataclasses.replace(window, owner='').to_json()}
+                   if left_changed else {HOST: '', WINDOW: ''})
+    _write(context, volume, values)
 
 
-def abandoned(context: Any, volume: str, entry: Entry) -> None:
+def note_claim(context: contexts.RequestContext, volume: str,
+               stored: record.StoredClaim) -> None:
+    """Record what is claimed where there was no window."""
+    close_window(context, volume, '', stored)
+
+
+def forget_window(context: contexts.RequestContext, volume: str,
+                  token: str) -> None:
     """Record that a window which a process left open is closed."""
-    found = window_of(context, volume)
-    if found and found.token == entry.token:
-        _write(context, volume, _CLOSED)
+    window = _readable(context, volume)
+    if window and window.token == token:
+        _write(context, volume, {HOST: '', WINDOW: ''})
 
 
-def verdict(context: Any, volume: str,
-            backup: str) -> claims.Claim | None | str:
-    """Return what the window of that backup came to.
+def claim_of(context: contexts.RequestContext, volume: str,
+             backup: str) -> record.StoredClaim | None:
+    """Return what the window of a backup came to; None: not known."""
+    text = _read(context, volume)[CLAIM]
+    try:
+        stored = record.StoredClaim.from_json(text) if text else None
+    except exceptions.RecordUnreadable as error:
+        LOG.error('Volume %(volume)s: %(error)s.',
+                  {'volume': volume, 'error': plain.text(error)})
+        return None
+    return stored if stored and stored.backup == backup else None
 
-    :returns: the evidence; ``EXEMPT``; None when there is no verdict yet
+
+def window_of(context: contexts.RequestContext,
+              volume: str) -> record.OpenWindow | None:
+    """Return the window that is open on a volume, if one is.
+
+    :raises RecordUnreadable: there is one, of another version
     """
-    values = _read(context, volume)
-    try:
-        found = jsonutils.loads(values.get(VERDICT) or '{}')
-        if found.get('backup') != backup:
-            return None
-        if found['proof'] == EXEMPT:
-            return EXEMPT
-        return claims.Claim.from_metadata({
-            **{claims.PREFIX + key: value
-               for key, value in found['proof'].items()},
-            **{key: values.get(key, '') for key in TEXTS}})
-    except (ValueError, KeyError, AttributeError):
-        return None
+    text = _read(context, volume)[WINDOW]
+    return record.OpenWindow.from_json(text) if text else None
 
 
-def window_of(context: Any, volume: str) -> Entry | None:
-    """Return the window that is open on a volume, if one is."""
-    values = _read(context, volume)
-    try:
-        entry = Entry(**jsonutils.loads(values[WINDOW]))
-    except (ValueError, KeyError, TypeError):
-        return None
-    return dataclasses.replace(entry,
-                               frozen=values.get(FROZEN) == entry.token)
-
-
-def left_open(context: Any, host: str) -> Iterator[tuple[Any, Entry]]:
+def left_open(context: contexts.RequestContext, host: str
+              ) -> Iterator[tuple[objects.Volume, record.OpenWindow]]:
     """Find the windows that a host has on record, with their volumes.
 
     Cinder's own volume filter matches user metadata as well, which a tenant
-    may fill as he likes: what counts is read from the admin metadata.
+    may fill as he likes: what counts is read from the admin metadata. A
+    record of another version stays as it is, and is told each time.
     """
     for volume in objects.VolumeList.get_all(
-            context, filters={'metadata': {OPEN: host}}):
-        entry = window_of(context, volume.id)
-        if entry and _read(context, volume.id).get(OPEN) == host:
-            yield volume, entry
+            context, filters={'metadata': {HOST: host}}):
+        if _read(context, volume.id)[HOST] != host:
+            continue
+        try:
+            window = window_of(context, volume.id)
+        except exceptions.RecordUnreadable as error:
+            LOG.error('Volume %(volume)s: %(error)s It is left to the '
+                      'cinder-backup that wrote it, and to the lease of the '
+                      'guests.', {'volume': volume.id,
+                                  'error': plain.text(error)})
+            continue
+        if window:
+            yield volume, window
 
 
-def _window(entry: Entry, **changes: str) -> str:
-    return str(jsonutils.dumps(dataclasses.asdict(entry) | changes))
+def attempt(write: Callable[..., None],
+            context: contexts.RequestContext, *args: object) -> bool:
+    """Write to the record; no backup fails by it.
+
+    :param write: one of this module's functions
+    :returns: whether it was written
+    """
+    try:
+        write(context, *args)
+        return True
+    except Exception as error:
+        # Whatever the database raised: the backup goes on.
+        LOG.error('What is known of a window could not be written.',
+                  exc_info=plain.error(error))
+        return False
 
 
-def _read(context: Any, volume: str) -> dict[str, str]:
-    found: dict[str, str] = objects.Volume.get_by_id(
-        context.elevated(), volume).admin_metadata
-    return found
+# The first use of a connection tells that the database was restarted.
+_stubbornly: Callable[..., dict[str, str]] = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_type(db_exception.DBConnectionError),
+    stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_fixed(1),
+    reraise=True, sleep=time.sleep)
 
 
-def _write(context: Any, volume: str, metadata: dict[str, str]) -> None:
-    objects.Volume.get_by_id(
-        context.elevated(), volume).admin_metadata_update(metadata, False)
+def _readable(context: contexts.RequestContext,
+              volume: str) -> record.OpenWindow | None:
+    try:
+        return window_of(context, volume)
+    except exceptions.RecordUnreadable:
+        return None
 
 
-def _stripped(metadata: dict[str, str]) -> dict[str, str]:
-    return {key.removeprefix(claims.PREFIX): value
-            for key, value in metadata.items()}
+def _read(context: contexts.RequestContext,
+          volume: str) -> dict[str, str]:
+    """Return the record, each value put together from its columns."""
+    found = _stubbornly(_update, context, volume, {})
+    return {key: _joined(found, key) for key in (HOST, WINDOW, CLAIM)}
+
+
+def _write(context: contexts.RequestContext, volume: str,
+           values: Mapping[str, str]) -> None:
+    _stubbornly(_update, context, volume, values)
+
+
+def _update(context: contexts.RequestContext, volume: str,
+            values: Mapping[str, str]) -> dict[str, str]:
+    """Write values, if any, and return all columns as they are then."""
+    found = objects.Volume.get_by_id(context.elevated(), volume)
+    columns: dict[str, str] = {}
+    for key, text in values.items():
+        # What is left of a longer value that was there.
+        columns.update({name: '' for name in found.admin_metadata
+                        if name.startswith(f'{key}.')})
+        columns.update(_columns(key, text))
+    if columns:
+        found.admin_metadata_update(columns, False)
+    return dict(found.admin_metadata)
+
+
+def _columns(key: str, text: str) -> dict[str, str]:
+    """Return a value as columns: ``key``, ``key.1``, ``key.2`` …"""
+    return {f'{key}.{start // WIDTH}' if start else key:
+            text[start:start + WIDTH]
+            for start in range(0, max(len(text), 1), WIDTH)}
+
+
+def _joined(columns: Mapping[str, str], key: str) -> str:
+    text, number = columns.get(key, ''), 1
+    while part := columns.get(f'{key}.{number}'):
+        text, number = text + part, number + 1
+    return text

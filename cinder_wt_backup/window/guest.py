@@ -12,6 +12,8 @@
 
 """One guest's part of a window: lock, look, engage, release."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
@@ -78,7 +80,7 @@ class GuestWindow:
         return self._method.guest.agent.round_trips if self._method else 0
 
     def open(self) -> None:
-        """Lock, look and engage; what goes wrong is in the evidence."""
+        """Lock, look and engage; what goes wrong is in the claim."""
         try:
             self._stack.enter_context(
                 self._lock(self.target.instance, self._settings.lock_timeout))
@@ -99,12 +101,12 @@ class GuestWindow:
     def close(self) -> claims.Claim:
         """Release whatever was reached, also when opening failed half-way."""
         with self._stack:
-            proof = self._released()
+            claim = self._release()
         if self._problem and not self.engaged:
             return claims.Claim(
                 claims.Level.FLUSHED if self._flushed else CRASH,
                 self._problem)
-        return proof
+        return claim
 
     def _engage(self, guest: reach.Guest) -> None:
         """Make it consistent by the first method that it permits.
@@ -156,48 +158,48 @@ class GuestWindow:
             self._method = None
             raise
 
-    def _released(self) -> claims.Claim:
+    def _release(self) -> claims.Claim:
         if self._method is None:
             return claims.Claim(CRASH, self._problem)
         try:
-            proof = self._patiently_released(self._method)
+            claim = self._release_patiently(self._method)
             if self._method.left_over:
                 self._complain(self._method, self._method.left_over)
-                return proof
+                return claim
         except exceptions.GuardianLapsed as error:
-            proof = self._method.lapsed(str(error))
+            claim = self._method.lapsed(str(error))
         except Exception as error:
             if not _has_forgotten(error):
                 return self._not_put_back(self._method, error)
             # What was changed there is gone, what was flushed is not.
-            proof = self._method.lapsed(
+            claim = self._method.lapsed(
                 f'instance {self.target.instance} was shut off while its '
                 f'window was open')
         self._put_back = True
-        return proof
+        return claim
 
-    def _patiently_released(self, method: base.Method) -> claims.Claim:
+    def _release_patiently(self, method: base.Method) -> claims.Claim:
         """Release; if the guest does not answer, where it is by now."""
         try:
             return method.release()
         except (exceptions.Unreachable, exceptions.AgentError) as error:
             LOG.info('Instance %(instance)s is looked for again: %(error)s',
                      {'instance': self.target.instance, 'error': error})
-        proof: claims.Claim = tenacity.Retrying(
+        claim: claims.Claim = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_be_released),
             wait=tenacity.wait_fixed(RELEASE_POLL), reraise=True,
             stop=tenacity.stop_after_delay(self._settings.agent_timeout),
             sleep=time.sleep,
-        )(self._released_elsewhere, method)
-        return proof
+        )(self._release_where_it_is, method)
+        return claim
 
-    def _released_elsewhere(self, method: base.Method) -> claims.Claim:
+    def _release_where_it_is(self, method: base.Method) -> claims.Claim:
         method.guest.move(self._stack.enter_context(
             reach.connect(self.target, self._settings.agent_timeout)))
-        proof = method.release()
+        claim = method.release()
         # Where it came to by a migration its disk may be another.
-        return (proof.lowered(CRASH, method.guest.unsafe)
-                if method.guest.unsafe else proof)
+        return (claim.lowered(CRASH, method.guest.unsafe)
+                if method.guest.unsafe else claim)
 
     def _not_put_back(self, method: base.Method,
                       error: Exception) -> claims.Claim:
@@ -214,7 +216,7 @@ class GuestWindow:
              'remedy': method.remedy})
 
 
-def abandon(target: reach.Target, token: str, frozen: bool,
+def recover(target: reach.Target, token: str, frozen: bool,
             settings: conf.Settings, lock: Lock) -> None:
     """Put one guest back that a process which is gone left changed.
 
@@ -226,7 +228,7 @@ def abandon(target: reach.Target, token: str, frozen: bool,
     """
     with (lock(target.instance, settings.lock_timeout),
           reach.connect(target, settings.agent_timeout) as guest):
-        if frozen and guest.agent.frozen():
+        if frozen and guest.agent.is_frozen():
             guest.agent.thaw()
         for method in methods.installed().values():
             if method.runs_programs and target.no_exec:
@@ -234,7 +236,7 @@ def abandon(target: reach.Target, token: str, frozen: bool,
             left = method(guest, token, settings)
             with contextlib.suppress(exceptions.CommandBlocked):
                 left.check()
-                left.abandon()
+                left.recover()
 
 
 def _patiently(engage: Callable[[], None], patience: float) -> None:

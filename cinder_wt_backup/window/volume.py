@@ -12,6 +12,8 @@
 
 """The window: lock, look, lease, drain, engage ─ point in time ─ release."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
@@ -56,7 +58,7 @@ class Window:
             guest_window.GuestWindow(target, self.token, settings, lock,
                                      lambda: before_freeze(self.token))
             for target in targets]
-        self._covered = 'the snapshot was not seen to be finished'
+        self._not_covered = 'the snapshot was not seen to be finished'
         self._opened = 0.0
         self._given_up = ''
         self.passed = threading.Event()
@@ -89,13 +91,13 @@ class Window:
         return any(guest.left_changed for guest in self._guests)
 
     def give_up(self, reason: str) -> None:
-        """Touch no guest: the evidence is a crash-consistent backup's."""
+        """Touch no guest: the claim is a crash-consistent backup's."""
         self._given_up = reason
 
     def open(self) -> None:
         """Make every guest consistent, as far as each permits.
 
-        Never fails: what a guest did not permit is in the evidence.
+        Never fails: what a guest did not permit is in the claim.
         """
         if self._given_up:
             return
@@ -118,24 +120,24 @@ class Window:
         while time.monotonic() < deadline:
             try:
                 if self.passed.wait(POLL) or finished():
-                    self.covered()
+                    self.cover()
                     return
             except exceptions.BackupGone as error:
-                self._covered = str(error)
+                self._not_covered = str(error)
                 return
             except Exception as error:
                 # The database may be back before the deadline.
                 LOG.error('It cannot be seen whether the snapshot is '
                           'finished; looking again.',
                           exc_info=plain.error(error))
-        self._covered = (
+        self._not_covered = (
             f'the snapshot was not finished after window_timeout = '
             f'{self._settings.window_timeout} s; if the back end copies the '
             f'volume, set backup_use_temp_snapshot = true for it')
 
-    def covered(self) -> None:
+    def cover(self) -> None:
         """Note that the point in time has passed while the window is open."""
-        self._covered = ''
+        self._not_covered = ''
 
     def close(self) -> claims.Claim:
         """Put every guest back and say what was proven. Never fails."""
@@ -143,19 +145,19 @@ class Window:
             return claims.Claim(CRASH, self._given_up)
         # Those that are shut off as well: they hold a lock.
         closed = [(guest, guest.close()) for guest in self._guests]
-        parts = [proof for guest, proof in closed if not guest.shut_off]
+        parts = [claim for guest, claim in closed if not guest.shut_off]
         if not parts:
             return claims.Claim(CRASH, 'no guest runs')
-        proof = claims.worst(parts)
-        if self._covered:
-            proof = proof.lowered(claims.Level.FLUSHED, self._covered)
+        claim = claims.worst(parts)
+        if self._not_covered:
+            claim = claim.lowered(claims.Level.FLUSHED, self._not_covered)
         if any(guest.engaged for guest in self._guests):
-            proof = dataclasses.replace(proof, window_ms=round(
+            claim = dataclasses.replace(claim, window_ms=round(
                 1000 * (time.monotonic() - self._opened)))
-        return proof
+        return claim
 
 
-def abandon(targets: Sequence[reach.Target], token: str, frozen: bool,
+def recover(targets: Sequence[reach.Target], token: str, frozen: bool,
             settings: conf.Settings, lock: guest_window.Lock) -> None:
     """Put back what a process that is gone left open, in every guest.
 
@@ -169,7 +171,7 @@ def abandon(targets: Sequence[reach.Target], token: str, frozen: bool,
     kind = exceptions.WriteThroughError
     for target in targets:
         try:
-            guest_window.abandon(target, token, frozen, settings, lock)
+            guest_window.recover(target, token, frozen, settings, lock)
         except exceptions.DomainNotRunning as error:
             # Paused or suspended it forgot nothing.
             if not error.memory_gone:

@@ -78,7 +78,7 @@ def _measure(opened: windows.Window) -> None:
     print('open', flush=True)
     sys.stdin.readline()
     began = time.monotonic()
-    opened.covered()
+    opened.cover()
     proof = opened.close()
     closing = time.monotonic() - began
     print(json.dumps({

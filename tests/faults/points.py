@@ -108,11 +108,11 @@ def _publish_when_ready() -> None:
     manager.BackupManager._setup_backup_driver = setting_up
 
 
-_wrap(store, 'opened', before='requested', after='recorded')
+_wrap(store, 'open_window', before='requested', after='recorded')
 _wrap(windows.Window, 'open', after='engaged')
 _wrap(rpcapi.VolumeAPI, 'get_backup_device', after='cast')
-_wrap(windows.Window, 'covered', after='passed')
+_wrap(windows.Window, 'cover', after='passed')
 _wrap(windows.Window, 'close', after='released')
-_wrap(store, 'closed', after='closed')
+_wrap(store, 'close_window', after='closed')
 _wrap_agent()
 _publish_when_ready()

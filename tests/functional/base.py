@@ -122,7 +122,7 @@ class TestCase(base.BaseTestCase):
         opened.open()
         try:
             yield verdict
-            opened.covered()
+            opened.cover()
         finally:
             verdict.append(opened.close())
 

@@ -30,7 +30,7 @@ class FrozenByOthers(base.OpenWindowTestCase):
     """While a file system is frozen, the kernel lets no flag be moved."""
 
     def close(self, opened: windows.Window) -> claims.Claim:
-        opened.covered()
+        opened.cover()
         return opened.close()
 
     def freeze(self, script: str = '') -> None:
@@ -52,7 +52,7 @@ class FrozenByOthers(base.OpenWindowTestCase):
         self.assertTrue(opened.left_changed)
         self.assert_synchronous()
         self.thaw()
-        windows.abandon([self.target(self.disk)], opened.token, False,
+        windows.recover([self.target(self.disk)], opened.token, False,
                         base.settings(), process.lock)
         self.unchanged_by(self.before)
 

@@ -58,7 +58,7 @@ class Lease(base.OpenWindowTestCase):
     def test_the_host_dies(self) -> None:
         opened = self.open(lease=5)
         self.assert_put_back_in(5 + PATIENCE)
-        opened.covered()
+        opened.cover()
         proof = opened.close()
         self.assertEqual(Level.FLUSHED, proof.level, proof)
         self.assertIn('lease', proof.reason)
@@ -68,7 +68,7 @@ class Lease(base.OpenWindowTestCase):
         self.machine.guest.spawn('systemctl', 'restart', 'qemu-guest-agent')
         time.sleep(2)
         self.machine.guest.wait()
-        opened.covered()
+        opened.cover()
         proof = opened.close()
         self.assertEqual(Level.WRITE_THROUGH, proof.level, proof)
         self.unchanged_by(self.before)

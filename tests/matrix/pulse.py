@@ -139,7 +139,7 @@ def _window(machine: machines.Machine, disk: machines.Disk, wish: str
         window.open()
     number = _acknowledged(machine)
     copy = disk.snapshot()
-    window.covered()
+    window.cover()
     return window.close(), number, copy
 
 

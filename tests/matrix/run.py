@@ -20,6 +20,7 @@ import pathlib
 import libvirt
 
 from cinder_wt_backup.claims import claim as claims
+from cinder_wt_backup.claims import metadata
 from cinder_wt_backup.guest import reach
 from cinder_wt_backup import ondisk
 from cinder_wt_backup.service import process
@@ -171,7 +172,7 @@ def _window(row: _Row) -> tuple[claims.Claim, pathlib.Path]:
         window.open()
         try:
             snapshot = disk.snapshot()
-            window.covered()
+            window.cover()
             during.act()
         finally:
             proof = window.close()
@@ -188,7 +189,7 @@ def _objection(result: Result) -> str:
     """Return what is not as the case has it; empty: nothing."""
     case, proof = result.case, result.proof
     assert proof is not None
-    found = proof.as_metadata().get('wt:filesystems', '')
+    found = metadata.of_claim(proof).get('wt:filesystems', '')
     for what, is_now, wanted in (
             ('level', proof.level.value, case.level),
             ('file systems', found, case.filesystems),

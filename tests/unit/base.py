@@ -24,6 +24,7 @@ from cinder import objects
 from cinder.tests.unit import test
 from cinder.tests.unit import utils
 import fixtures
+import hypothesis
 from oslo_config import cfg
 from oslotest import base
 
@@ -38,6 +39,10 @@ from cinder_wt_backup.window import methods
 from cinder_wt_backup.window import volume as windows
 from tests.unit.fixtures import cinder
 from tests.unit.fixtures import libvirt
+
+# A busy machine takes its time for an example; no file of examples is kept.
+hypothesis.settings.register_profile('here', deadline=None, database=None)
+hypothesis.settings.load_profile('here')
 
 HOST = 'compute1'
 VOLUME = 'ab94d455-bcb6-4716-8c6a-948fdff8fc76'

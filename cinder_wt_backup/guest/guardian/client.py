@@ -17,6 +17,8 @@ guest-exec's input, its request as one JSON text: no text of a guest or tenant
 ever becomes part of a program.
 """
 
+from __future__ import annotations
+
 import dataclasses
 
 from oslo_serialization import jsonutils

@@ -12,6 +12,8 @@
 
 """A JSON object of a guest's, whose fields are taken one by one, checked."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 import re
 

@@ -17,6 +17,8 @@ type, bounded and one of the words that ``inside/protocol.py`` has, or the
 whole report is refused.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses

@@ -12,6 +12,8 @@
 
 """The lease of a freeze in a guest that has a shell, but no Python."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 import re
 

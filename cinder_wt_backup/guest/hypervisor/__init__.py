@@ -16,6 +16,8 @@ Nothing else of the package knows libvirt: its errors become those of
 :mod:`cinder_wt_backup.exceptions` here, and every call is bounded.
 """
 
+from __future__ import annotations
+
 try:
     import libvirt  # noqa: F401
     import libvirt_qemu  # noqa: F401

@@ -12,6 +12,8 @@
 
 """One instance: the domain that its host's libvirt runs."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 import dataclasses
 from typing import Any

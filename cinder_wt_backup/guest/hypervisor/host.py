@@ -12,6 +12,8 @@
 
 """One compute host's libvirt."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 import contextlib
 import socket

@@ -17,6 +17,8 @@ none, so its disks are all there is and a backup of them has nothing to prove.
 One whose memory was saved has it still: its disks are those of a crash.
 """
 
+from __future__ import annotations
+
 import libvirt
 
 from cinder_wt_backup import exceptions

@@ -12,6 +12,8 @@
 
 """Ways to make a guest consistent, found by stevedore."""
 
+from __future__ import annotations
+
 import functools
 
 import stevedore

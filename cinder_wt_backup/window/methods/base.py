@@ -12,6 +12,8 @@
 
 """What a method must do."""
 
+from __future__ import annotations
+
 import abc
 from typing import ClassVar
 
@@ -34,7 +36,7 @@ class Method(abc.ABC):
         refuse
     :cvar remedy: what puts back a guest that could not be released
     :ivar left_over: what ``release`` knows to be not as before yet, in words;
-        ``abandon`` is called later on, to try again
+        ``recover`` is called later on, to try again
     """
 
     runs_programs: ClassVar[bool] = False
@@ -85,7 +87,7 @@ class Method(abc.ABC):
         return claims.Claim(claims.Level.FLUSHED, reason)
 
     @abc.abstractmethod
-    def abandon(self) -> None:
+    def recover(self) -> None:
         """Put a guest back that another process left, by its token.
 
         It is thawed when this is called.

@@ -12,6 +12,8 @@
 
 """Freeze the volume's filesystems: blocks writers, covers everything."""
 
+from __future__ import annotations
+
 import collections
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -83,7 +85,7 @@ class Frozen:
         except exceptions.WriteThroughError as error:
             with contextlib.suppress(exceptions.WriteThroughError):
                 if self._may_be_frozen(error):
-                    self._thawed()
+                    self._thaw_all()
                 self._thaw_is_due = False
             raise
         self.began = True
@@ -104,7 +106,7 @@ class Frozen:
 
         :raises GuestFrozen: somebody has
         """
-        if self._guest.agent.frozen():
+        if self._guest.agent.is_frozen():
             raise exceptions.GuestFrozen(self._guest.instance)
 
     def thaw(self) -> bool:
@@ -139,7 +141,7 @@ class Frozen:
                 return False
             if self._timer is not None:
                 self._timer.cancel()
-            thawed, failed = self._thawed()
+            thawed, failed = self._thaw_all()
             self._thaw_is_due = False
             if self._timer is None:
                 return False
@@ -158,9 +160,9 @@ class Frozen:
         nothing would be of what fsfreeze(8) froze, which it does not know.
         """
         return (isinstance(error, exceptions.Unreachable)
-                or self._guest.agent.frozen())
+                or self._guest.agent.is_frozen())
 
-    def _thawed(self) -> tuple[int, str]:
+    def _thaw_all(self) -> tuple[int, str]:
         """Thaw; return how many were, and what went wrong all the same.
 
         A hook of the guest's may fail after all is thawed.
@@ -172,7 +174,7 @@ class Frozen:
         except exceptions.Unreachable:
             raise
         except exceptions.AgentError as error:
-            if self._guest.agent.frozen():
+            if self._guest.agent.is_frozen():
                 raise
             return 0, str(error)
 
@@ -276,21 +278,21 @@ class Freeze(base.Method):
                 held, problem = False, (
                     'file systems of the volume were mounted or unmounted in '
                     'the guest meanwhile')
-        proof = claims.Claim(
+        claim = claims.Claim(
             level=(claims.Level.FILESYSTEM if held
                    else claims.Level.FLUSHED),
             reason=problem or filesystems.remark(before.efi),
-            method='freeze',
+            method='freeze', beneath=claims.Level.FLUSHED,
             filesystems=collections.Counter(
                 mount.kind for mount in before.frozen),
             freeze_ms=self._frozen.milliseconds)
         for mount in before.unfrozen:
-            proof = proof.lowered(claims.Level.CRASH, (
+            claim = claim.lowered(claims.Level.CRASH, (
                 f'{mount.kind} can neither be frozen nor, where guest-exec is '
                 f'blocked, flushed'))
-        return proof
+        return claim
 
-    def abandon(self) -> None:
+    def recover(self) -> None:
         """Nothing but the freeze was changed, and it has ended."""
         self._leased = self.guest.runs_programs()
         self._remove_lease()

@@ -12,6 +12,8 @@
 
 """What the two reports of a window prove, and why it is not more."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from collections.abc import Iterator
 import dataclasses
@@ -74,7 +76,16 @@ class Barrier:
 
 def judge(start: reports.Start, end: reports.End,
           barrier: Barrier) -> claims.Claim:
-    """Return what is proven."""
+    """Return what is proven, and what is if the freeze was none."""
+    claim = _judge(start, end, barrier)
+    if not barrier.held:
+        return claim
+    return dataclasses.replace(
+        claim, beneath=min(claim.level, _judge(start, end, Barrier()).level))
+
+
+def _judge(start: reports.Start, end: reports.End,
+           barrier: Barrier) -> claims.Claim:
     if (barrier.held or barrier.drained) and not _led_there(start, end):
         barrier = Barrier(problem='no barrier: paths of the volume\'s file '
                                   'systems led elsewhere meanwhile')
@@ -85,26 +96,26 @@ def judge(start: reports.Start, end: reports.End,
                  or fs.number not in _kept(start, end)]
     kinds = [fs.kind for fs in start.filesystems
              if fs.number not in {each.number for each in uncovered}]
-    proof = claims.Claim(
+    claim = claims.Claim(
         level=claims.Level.FILESYSTEM, method='write_through',
         filesystems={kind: kinds.count(kind) for kind in kinds})
     efi = {fs.number for fs in seen.efi}
     for level, reason in _objections(_without(start, efi), _ended(end, efi),
                                      barrier):
-        if level < proof.level:
-            proof = proof.lowered(level, reason)
-    if not proof.reason and Remark.SPANS in start.remarks | end.remarks:
-        proof = proof.with_remark('a file system lies on other volumes too, '
+        if level < claim.level:
+            claim = claim.lowered(level, reason)
+    if not claim.reason and Remark.SPANS in start.remarks | end.remarks:
+        claim = claim.with_remark('a file system lies on other volumes too, '
                                   'which are not in this backup')
-    return proof.with_remark(filesystems.remark(uncovered))
+    return claim.with_remark(filesystems.remark(uncovered))
 
 
 def flushed(start: reports.Start, reason: str) -> claims.Claim:
     """Return what a start proves by itself, whatever came after it."""
-    proof = claims.Claim(FLUSHED, reason)
+    claim = claims.Claim(FLUSHED, reason)
     for level, why in _of_start(start, set()):
-        proof = proof.lowered(level, why)
-    return proof
+        claim = claim.lowered(level, why)
+    return claim
 
 
 def options_left_reset(end: reports.End) -> str:

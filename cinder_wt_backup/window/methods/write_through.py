@@ -12,6 +12,8 @@
 
 """Make the volume's filesystems write-through: writers go on."""
 
+from __future__ import annotations
+
 import threading
 from typing import ClassVar
 
@@ -94,7 +96,7 @@ class WriteThrough(base.Method):
             return claims.Claim(
                 claims.Level.CRASH, f'instance {self.guest.instance} was '
                 f'not seen to be write-through')
-        return self._judged(self._start, end)
+        return self._judge(self._start, end)
 
     def lapsed(self, reason: str) -> claims.Claim:
         """Return what the start alone has proven."""
@@ -102,7 +104,7 @@ class WriteThrough(base.Method):
             return claims.Claim(claims.Level.CRASH, reason)
         return judgement.flushed(self._start, reason)
 
-    def abandon(self) -> None:
+    def recover(self) -> None:
         """Release by token; a lease that has ended is as good."""
         try:
             stuck = judgement.left_over(self._guardian().release())
@@ -137,7 +139,7 @@ class WriteThrough(base.Method):
         """
         if any(fs.pulse not in (Pulse.NONE, Pulse.BUSY)
                for fs in start.filesystems) and (
-                self.guest.agent.knows_of_freeze()):
+                self.guest.agent.says_frozen()):
             raise exceptions.GuardianError(
                 f'instance {self.guest.instance} was frozen by somebody else '
                 f'while its writers were drained: what is made under that '
@@ -187,16 +189,16 @@ class WriteThrough(base.Method):
                 'there: %(error)s',
                 {'instance': self.guest.instance, 'error': error})
 
-    def _judged(self, start: reports.Start,
-                end: reports.End) -> claims.Claim:
-        proof = judgement.judge(start, end, judgement.Barrier(
+    def _judge(self, start: reports.Start,
+               end: reports.End) -> claims.Claim:
+        claim = judgement.judge(start, end, judgement.Barrier(
             held=self._held, drained=self._frozen.began,
             problem=self._no_barrier or self._frozen.problem))
         if self._frozen.milliseconds:
-            proof = proof.with_freeze(self._frozen.milliseconds)
+            claim = claim.with_freeze(self._frozen.milliseconds)
         told = judgement.options_left_reset(end)
         if told:
             LOG.error('Instance %(instance)s: %(told)s.',
                       {'instance': self.guest.instance,
                        'told': plain.text(told)})
-        return proof.with_remark(told)
+        return claim.with_remark(told)

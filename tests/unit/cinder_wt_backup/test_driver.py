@@ -57,6 +57,7 @@ class Recorder(fake_service.FakeBackupService):
         self.calls.append((backup.id, volume_file.read(4), backup_metadata))
         # As chunked drivers do, with a Backup that came by a message.
         backup.object_count = 3
+        self.meanwhile(backup)
         backup.save()
         if self.error:
             raise self.error
@@ -70,6 +71,7 @@ class DriverTestCase(base.BackupTestCase):
     def setUp(self) -> None:
         super().setUp()
         Recorder.calls, Recorder.updates, Recorder.error = [], {}, None
+        Recorder.meanwhile = staticmethod(lambda backup: None)
 
 
 @ddt.ddt
@@ -181,7 +183,7 @@ FAILURES = (lookup_fails, host_fails, agent_fails, library_fails,
 
 
 @ddt.ddt
-class EvidenceTest(DriverTestCase):
+class ClaimTest(DriverTestCase):
 
     def made(self, spoil: Any, **values: Any) -> objects.Backup:
         volume = self.attached()
@@ -230,6 +232,18 @@ class EvidenceTest(DriverTestCase):
             self.volume(), metadata={LEVEL: 'filesystem'}))
         self.assertEqual({}, backup.metadata)
 
+    def test_what_users_change_while_it_is_stored_stays(self) -> None:
+        def change(backup: objects.Backup) -> None:
+            same = objects.Backup.get_by_id(self.context, backup.id)
+            same.metadata = {'job': '8', 'new': 'x', 'wt:level': 'mine'}
+            same.save()
+        Recorder.meanwhile = staticmethod(change)
+        found = self.made(all_is_well, metadata={'job': '7', 'x': 'y'})
+        self.assertEqual(('8', 'x', 'write-through'), (
+            found.metadata['job'], found.metadata['new'],
+            found.metadata[LEVEL]))
+        self.assertNotIn('x', found.metadata)
+
     def test_what_the_wrapped_driver_returns_is_kept(self) -> None:
         Recorder.updates = {'service_metadata': 'base',
                             'metadata': {'theirs': '1', LEVEL: 'crash',
@@ -272,6 +286,7 @@ class EvidenceTest(DriverTestCase):
         self.cinder_volume.stores(disks.ext(dirty=True).data)
         notified = self.useFixture(fixtures.MockPatch(
             'cinder.volume.volume_utils.notify_about_backup_usage')).mock
+        log = self.useFixture(fixtures.FakeLogger())
         found = self.made(exec_blocked).metadata
         self.assertEqual(('flushed', 'journal'),
                          (found[LEVEL], found['wt:verified']))
@@ -279,7 +294,12 @@ class EvidenceTest(DriverTestCase):
         levels = [call.kwargs['extra_usage_info']['consistency'][LEVEL]
                   for call in notified.call_args_list
                   if call.args[2] == 'consistency']
-        self.assertEqual(['filesystem', 'flushed'], levels)
+        self.assertEqual(['flushed'], levels)
+        told = [line for line in log.output.splitlines()
+                if 'of volume' in line and ' is f' in line]
+        self.assertEqual(1, len(told), told)
+        self.assertIn('is flushed: the snapshot does not look frozen',
+                      told[0])
 
     def test_an_unknown_end_of_the_window_claims_nothing(self) -> None:
         volume = self.attached()
@@ -288,7 +308,7 @@ class EvidenceTest(DriverTestCase):
                 self.backup(volume, service='it', temp_volume_id=volume.id),
                 device)
         self.assertEqual('crash', updates['metadata'][LEVEL])
-        self.assertIn('no verdict', updates['metadata'][REASON])
+        self.assertIn('no claim is on record', updates['metadata'][REASON])
 
 
 @ddt.ddt

@@ -32,58 +32,55 @@ class LevelTest(base.TestCase):
         self.assertEqual(name, Level(name).value)
 
 
-class EvidenceTest(base.TestCase):
+@ddt.ddt
+class ClaimTest(base.TestCase):
 
     def test_lowering_changes_the_claim_and_says_why(self) -> None:
-        proof = claims.Claim(Level.FILESYSTEM, 'before')
-        lowered = proof.lowered(Level.FLUSHED, 'late')
+        claim = claims.Claim(Level.FILESYSTEM, 'before')
+        lowered = claim.lowered(Level.FLUSHED, 'late')
         self.assertEqual((Level.FLUSHED, 'late'),
                          (lowered.level, lowered.reason))
 
     def test_lowering_never_raises_a_claim(self) -> None:
-        proof = claims.Claim(Level.CRASH, 'no agent')
-        self.assertEqual(proof, proof.lowered(Level.FLUSHED, 'late'))
+        claim = claims.Claim(Level.CRASH, 'no agent')
+        self.assertEqual(claim, claim.lowered(Level.FLUSHED, 'late'))
 
     def test_a_remark_leaves_the_claim(self) -> None:
-        proof = claims.Claim(Level.WRITE_THROUGH).with_remark('spans')
+        claim = claims.Claim(Level.WRITE_THROUGH).with_remark('spans')
         self.assertEqual((Level.WRITE_THROUGH, 'spans'),
-                         (proof.level, proof.reason))
+                         (claim.level, claim.reason))
 
-    def test_metadata_has_the_documented_keys(self) -> None:
-        proof = claims.Claim(
-            Level.FILESYSTEM, 'a reason', 'write_through',
-            {'xfs': 1, 'ext4': 2}, window_ms=812).with_freeze(48)
-        self.assertEqual({
-            'wt:level': 'filesystem',
-            'wt:method': 'write_through+freeze',
-            'wt:window_ms': '812',
-            'wt:freeze_ms': '48',
-            'wt:filesystems': 'ext4=2,xfs=1',
-            'wt:reason': 'a reason',
-        }, proof.as_metadata())
+    def test_what_lowers_it_lowers_what_is_beneath_a_freeze(self) -> None:
+        claim = claims.Claim(Level.FILESYSTEM, beneath=Level.WRITE_THROUGH)
+        self.assertEqual(Level.FLUSHED,
+                         claim.lowered(Level.FLUSHED, 'late').beneath)
+        self.assertEqual(Level.WRITE_THROUGH, claim.lowered(
+            Level.WRITE_THROUGH, 'no barrier').beneath)
 
-    def test_metadata_leaves_out_what_there_is_not(self) -> None:
-        self.assertEqual(
-            {'wt:level': 'crash', 'wt:method': 'none', 'wt:window_ms': '0'},
-            claims.Claim(Level.CRASH).as_metadata())
+    @ddt.data((Level.WRITE_THROUGH, Level.WRITE_THROUGH),
+              (Level.FLUSHED, Level.FLUSHED), (Level.CRASH, Level.CRASH),
+              (None, Level.FLUSHED))
+    @ddt.unpack
+    def test_without_its_freeze_what_is_beneath_holds(
+            self, beneath: Level | None, level: Level) -> None:
+        claim = claims.Claim(Level.FILESYSTEM, beneath=beneath)
+        self.assertEqual((level, 'replay'), (
+            claim.without_freeze('replay').level,
+            claim.without_freeze('replay').reason))
 
-    def test_metadata_is_ascii_of_at_most_255_characters(self) -> None:
-        proof = claims.Claim(Level.CRASH, 'é' * 300,
-                             filesystems={'x' * 300: 1})
-        for value in proof.as_metadata().values():
-            self.assertTrue(value.isascii())
-            self.assertLessEqual(len(value), 255)
+    def test_text_of_others_is_plain_and_bounded(self) -> None:
+        claim = claims.Claim(Level.CRASH, 'é\n\x1b' + 'x' * 3000, filesystems={
+            f'kind{number:03}': 2 for number in range(100)})
+        self.assertTrue(claim.reason.isascii() and claim.reason.isprintable())
+        self.assertEqual(claims.MAX_REASON, len(claim.reason))
+        self.assertEqual(claims.MAX_KINDS, len(claim.filesystems))
+        self.assertEqual(200, sum(claim.filesystems.values()))
 
-    def test_metadata_reads_back(self) -> None:
-        proof = claims.Claim(
-            Level.WRITE_THROUGH, 'a reason', 'write_through', {'ext4': 2},
-            window_ms=5, freeze_ms=3)
-        self.assertEqual(
-            proof, claims.Claim.from_metadata(proof.as_metadata()))
-
-    def test_metadata_without_a_level_is_no_evidence(self) -> None:
-        self.assertRaises(KeyError, claims.Claim.from_metadata,
-                          {'wt:method': 'freeze'})
+    def test_json_reads_back(self) -> None:
+        for claim in (claims.Claim(Level.CRASH), claims.Claim(
+                Level.FILESYSTEM, 'a reason', 'write_through', {'ext4': 2},
+                Level.WRITE_THROUGH, 5, 3, 'clean')):
+            self.assertEqual(claim, claims.Claim.from_json(claim.to_json()))
 
 
 class WorstTest(base.TestCase):
@@ -105,12 +102,8 @@ class WorstTest(base.TestCase):
         self.assertEqual({'ext4': 3, 'xfs': 1}, worst.filesystems)
         self.assertEqual(30, worst.freeze_ms)
 
-
-class WithoutTest(base.TestCase):
-
-    def test_only_the_users_own_properties_are_left(self) -> None:
-        self.assertEqual({'job': '7', 'WT:level': 'mine'}, claims.without(
-            {'job': '7', 'wt:level': 'filesystem', 'WT:level': 'mine'}))
-
-    def test_there_may_be_none(self) -> None:
-        self.assertEqual({}, claims.without(None))
+    def test_the_lowest_beneath_counts(self) -> None:
+        worst = claims.worst([
+            claims.Claim(Level.FILESYSTEM, beneath=Level.FLUSHED),
+            claims.Claim(Level.FILESYSTEM, beneath=Level.WRITE_THROUGH)])
+        self.assertEqual(Level.FLUSHED, worst.beneath)

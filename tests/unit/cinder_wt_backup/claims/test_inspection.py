@@ -18,6 +18,7 @@ import fixtures
 
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup.claims import inspection
+from cinder_wt_backup.claims import metadata
 from tests.unit import base
 from tests.unit.fixtures import disks
 
@@ -27,6 +28,7 @@ Level = claims.Level
 def frozen(**filesystems: int) -> claims.Claim:
     return claims.Claim(
         Level.FILESYSTEM, method='write_through',
+        beneath=Level.WRITE_THROUGH,
         filesystems=filesystems).with_freeze(48)
 
 
@@ -37,27 +39,27 @@ def two_ext(*dirty: bool) -> disks.Disk:
 
 
 @ddt.ddt
-class VerifiedTest(base.TestCase):
+class CompareTest(base.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
         self.log = self.useFixture(fixtures.FakeLogger())
 
-    def seen(self, proof: claims.Claim, disk: disks.Disk
+    def seen(self, claim: claims.Claim, disk: disks.Disk
              ) -> claims.Claim:
-        return inspection.against(proof, disk.file())
+        return inspection.compare(claim, disk.file())
 
     @ddt.data((disks.ext(), 'clean'), (disks.ext(dirty=True), 'journal'),
               (disks.Disk(), 'unknown'), (two_ext(False, True), 'journal'))
     @ddt.unpack
-    def test_what_was_seen_is_evidence(self, disk: disks.Disk,
-                                       state: str) -> None:
-        proof = claims.Claim(Level.WRITE_THROUGH, method='write_through',
+    def test_what_was_seen_is_told(self, disk: disks.Disk,
+                                   state: str) -> None:
+        claim = claims.Claim(Level.WRITE_THROUGH, method='write_through',
                              filesystems={'ext4': 1})
-        seen = self.seen(proof, disk)
+        seen = self.seen(claim, disk)
         self.assertEqual((Level.WRITE_THROUGH, state),
                          (seen.level, seen.verified))
-        self.assertEqual(state, seen.as_metadata()['wt:verified'])
+        self.assertEqual(state, metadata.of_claim(seen)['wt:verified'])
 
     @ddt.data((frozen(ext4=1), disks.ext()),
               (frozen(btrfs=1), disks.btrfs()),
@@ -71,10 +73,10 @@ class VerifiedTest(base.TestCase):
               # One that is not frozen is not claimed to be clean.
               (claims.Claim(Level.FILESYSTEM), disks.ext(dirty=True)))
     @ddt.unpack
-    def test_it_bears_the_claim_out(self, proof: claims.Claim,
+    def test_it_bears_the_claim_out(self, claim: claims.Claim,
                                     disk: disks.Disk) -> None:
-        disks.record(disk, 0, flags=0) if 'xfs' in proof.filesystems else None
-        self.assertEqual(Level.FILESYSTEM, self.seen(proof, disk).level)
+        disks.record(disk, 0, flags=0) if 'xfs' in claim.filesystems else None
+        self.assertEqual(Level.FILESYSTEM, self.seen(claim, disk).level)
         self.assertNotIn('contradicted', self.log.output)
 
     @ddt.data((frozen(ext4=1), disks.ext(dirty=True)),
@@ -82,18 +84,18 @@ class VerifiedTest(base.TestCase):
               (frozen(ext4=2), two_ext(False, True)),
               (frozen(btrfs=1), disks.btrfs(log=9)))
     @ddt.unpack
-    def test_it_contradicts_the_claim(self, proof: claims.Claim,
+    def test_it_contradicts_the_claim(self, claim: claims.Claim,
                                       disk: disks.Disk) -> None:
-        seen = self.seen(proof, disk)
+        seen = self.seen(claim, disk)
         self.assertEqual(Level.WRITE_THROUGH, seen.level)
         self.assertIn('does not look frozen', seen.reason)
         self.assertIn('is contradicted', self.log.output)
 
     def test_a_freeze_alone_that_is_contradicted_has_flushed(self) -> None:
-        proof = claims.Claim(Level.FILESYSTEM, method='freeze',
+        claim = claims.Claim(Level.FILESYSTEM, method='freeze',
                              filesystems={'ext4': 1}, freeze_ms=9)
         self.assertEqual(Level.FLUSHED,
-                         self.seen(proof, disks.ext(dirty=True)).level)
+                         self.seen(claim, disks.ext(dirty=True)).level)
 
     def test_what_is_hidden_contradicts_nothing(self) -> None:
         hidden = disks.Disk(512)
@@ -107,7 +109,7 @@ class VerifiedTest(base.TestCase):
         class Broken(io.BytesIO):
             def read(self, *args: Any) -> bytes:
                 raise OSError('broken')
-        seen = inspection.against(frozen(ext4=1), Broken())
+        seen = inspection.compare(frozen(ext4=1), Broken())
         self.assertEqual((Level.FILESYSTEM, 'unknown'),
                          (seen.level, seen.verified))
         self.assertIn('cannot be looked at', self.log.output)

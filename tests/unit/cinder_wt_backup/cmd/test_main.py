@@ -20,6 +20,7 @@ import ddt
 import fixtures
 
 from cinder_wt_backup.cmd import main
+from cinder_wt_backup.service import record
 from cinder_wt_backup.service import store
 from tests.unit import base
 
@@ -75,8 +76,9 @@ class CommandTest(base.CinderTestCase):
             utils.create_service(self.context, {
                 'host': host, 'topic': 'cinder-backup',
                 'binary': 'cinder-backup'})
-            store.opened(self.context, self.volume().id, host, store.Entry(
-                f'of-{host}', base.TOKEN, time.time() + 60))
+            volume = self.volume()
+            store.open_window(self.context, volume.id, record.OpenWindow(
+                host, f'of-{host}', base.TOKEN, time.time() + 60))
         self.assertEqual(
             [('backup1', 'of-backup1'), ('backup2', 'of-backup2')],
             [(row['host'], row['backup']) for row in self.rows('windows')])

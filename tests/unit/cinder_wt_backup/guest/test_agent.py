@@ -38,7 +38,7 @@ class CommandsTest(base.GuestTestCase):
 
     def test_what_is_enabled_is_permitted(self) -> None:
         self.domain.agent.blocked = {fake.EXEC}
-        permitted = self.agent().permitted()
+        permitted = self.agent().permitted_commands()
         self.assertIn(agent.FREEZE, permitted)
         self.assertNotIn(agent.EXEC, permitted)
 
@@ -64,13 +64,13 @@ class CommandsTest(base.GuestTestCase):
         guest = self.agent()
         self.domain.agent.mounts.append(fake.mount('/srv', 'vdc'))
         self.assertEqual(2, guest.freeze(['/mnt', '/srv']))
-        self.assertTrue(guest.frozen())
+        self.assertTrue(guest.is_frozen())
         self.assertEqual(2, guest.thaw())
-        self.assertFalse(guest.frozen())
+        self.assertFalse(guest.is_frozen())
 
     def test_messages_are_counted(self) -> None:
         guest = self.agent()
-        guest.frozen()
+        guest.is_frozen()
         guest.mounts()
         self.assertEqual(2, guest.round_trips)
 
@@ -175,8 +175,8 @@ class HostileAnswersTest(base.GuestTestCase):
 
     def call_all(self) -> None:
         guest = self.agent()
-        for call in (guest.permitted, guest.mounts, guest.frozen, guest.thaw,
-                     lambda: guest.freeze(['/mnt']),
+        for call in (guest.permitted_commands, guest.mounts, guest.is_frozen,
+                     guest.thaw, lambda: guest.freeze(['/mnt']),
                      lambda: guest.run(('/bin/true',), b'', 0.02)):
             try:
                 call()
@@ -188,7 +188,8 @@ class HostileAnswersTest(base.GuestTestCase):
               '{"return": ' + '9' * 5000 + '}', '{"return": NaN}')
     def test_what_is_no_answer_is_an_error(self, text: str) -> None:
         self.answer(text)
-        self.assertRaises(exceptions.AgentError, self.agent().permitted)
+        self.assertRaises(exceptions.AgentError,
+                          self.agent().permitted_commands)
         self.call_all()
 
     @ddt.data('{"return": true}', '{"return": "1"}', '{"return": null}',

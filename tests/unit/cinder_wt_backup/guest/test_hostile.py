@@ -25,6 +25,7 @@ import hypothesis
 from hypothesis import strategies
 
 from cinder_wt_backup.claims import claim as claims
+from cinder_wt_backup.claims import metadata
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest import agent
 from cinder_wt_backup.guest.guardian.inside import protocol
@@ -196,8 +197,8 @@ class AnswersTest(base.GuestTestCase):
     @hypothesis.given(ANSWER)
     def test_whatever_is_answered_to_a_question(self, text: str) -> None:
         self.answer(text)
-        for call in (self.hostile.permitted, self.hostile.mounts,
-                     self.hostile.frozen, self.hostile.thaw,
+        for call in (self.hostile.permitted_commands, self.hostile.mounts,
+                     self.hostile.is_frozen, self.hostile.thaw,
                      lambda: self.hostile.freeze(['/mnt'])):
             try:
                 self.assert_well_formed(call())
@@ -296,10 +297,10 @@ class WindowTest(base.WindowTestCase):
             'agent_timeout': 1, 'drain_timeout': 1, 'lock_timeout': 1,
             **values})
         self.assertNotIn('unexpected error', proof.reason)
-        for key, value in proof.as_metadata().items():
+        for key, value in metadata.of_claim(proof).items():
             self.assertTrue(key.startswith('wt:'))
             self.assertTrue(value.isascii() and value.isprintable(), value)
-            self.assertLessEqual(len(value), claims.WIDTH)
+            self.assertLessEqual(len(value), metadata.WIDTH)
         return proof
 
     def answered(self, name: str, text: Any, barrier: str = 'none',

@@ -65,7 +65,7 @@ class ReachTest(base.GuestTestCase):
         incoming.state_now = libvirt.VIR_DOMAIN_PAUSED
         uris = (hosts.URI % 'compute2', hosts.URI % base.HOST)
         with reach.connect(self.target(uris=uris), 5) as found:
-            found.agent.frozen()
+            found.agent.is_frozen()
         self.assertEqual([], incoming.agent.commands)
         self.assertEqual([fake.FREEZE_STATUS], self.domain.agent.commands)
 

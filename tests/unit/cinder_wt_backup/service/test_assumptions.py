@@ -35,8 +35,8 @@ import fixtures
 from oslo_utils import importutils
 
 from cinder_wt_backup import exceptions
-from cinder_wt_backup.service import backup_windows
 from cinder_wt_backup.service import manager_hooks
+from cinder_wt_backup.service import plan
 from tests.unit import base
 from tests.unit.fixtures import cinder
 
@@ -127,7 +127,7 @@ class PointInTimeTest(base.CinderTestCase):
 
     def test_rbd_gives_the_ceph_driver_the_live_volume(self) -> None:
         self.subject.service = CEPH
-        self.assertIn(backup_windows.CEPH, CEPH)
+        self.assertIn(plan.CEPH, CEPH)
         given, is_snapshot = rbd.RBDDriver.get_backup_device(
             mock.Mock(), self.context, self.subject)
         self.assertEqual((self.subject.volume_id, False),

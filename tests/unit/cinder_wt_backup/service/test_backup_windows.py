@@ -20,6 +20,7 @@ from oslo_db import exception as db_exception
 
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup.service import backup_windows
+from cinder_wt_backup.service import record
 from cinder_wt_backup.service import recovery
 from cinder_wt_backup.service import store
 from tests.unit import base
@@ -46,11 +47,21 @@ class BackupsTestCase(base.CinderTestCase):
              process: backup_windows.Backups | None = None) -> Any:
         """Have a snapshot made in a window; return what can be claimed."""
         process = process or self.process
-        with process.window(self.context, backup, volume) as window:
+        with self.window(volume, backup, process) as window:
             backup.temp_volume_id = volume.id
             if window:
-                window.covered()
-        return process.proof(self.context, backup)
+                window.cover()
+        return self.claim(volume, backup, process)
+
+    def window(self, volume: Any, backup: Any,
+               process: backup_windows.Backups | None = None) -> Any:
+        process = process or self.process
+        return process.window(self.context, process.plan(backup, volume))
+
+    def claim(self, volume: Any, backup: Any,
+              process: backup_windows.Backups | None = None) -> Any:
+        process = process or self.process
+        return process.claim(self.context, process.plan(backup, volume))
 
 
 class WindowTest(BackupsTestCase):
@@ -65,7 +76,7 @@ class WindowTest(BackupsTestCase):
         self.assertEqual(backup.id, found[0].backup)
         self.assertEqual(self.guardian.arguments[0][1]['token'],
                          found[0].token)
-        self.assertGreater(found[0].until, time.time() + 60)
+        self.assertGreater(found[0].ends, time.time() + 60)
 
     def test_one_that_cannot_be_put_on_record_is_not_opened(self) -> None:
         volume, backup = self.requested()
@@ -74,11 +85,11 @@ class WindowTest(BackupsTestCase):
             raise db_exception.DBError()
         with fixtures.MonkeyPatch(
                 'cinder.objects.Volume.admin_metadata_update', fail):
-            with self.process.window(self.context, backup, volume):
+            with self.window(volume, backup):
                 pass
         self.assertEqual([], self.libvirt.opened)
         self.assertEqual(Level.CRASH,
-                         self.process.proof(self.context, backup).level)
+                         self.claim(volume, backup).level)
 
     def test_an_attachment_that_cannot_be_understood_is_told(self) -> None:
         volume, backup = self.requested()
@@ -103,7 +114,7 @@ class WindowTest(BackupsTestCase):
         freeze = self.domain.agent.guest_fsfreeze_freeze_list
         self.domain.agent.answers['guest-fsfreeze-freeze-list'] = (
             lambda **points: found.append(
-                store.window_of(self.context, volume.id).frozen)
+                store.window_of(self.context, volume.id).may_be_frozen)
             or freeze(**points))
         self.assertEqual(Level.FILESYSTEM,
                          self.make(volume, backup, process).level)
@@ -115,7 +126,7 @@ class WindowTest(BackupsTestCase):
 
         def fail(*_args: Any) -> None:
             raise db_exception.DBError()
-        with fixtures.MonkeyPatch('cinder_wt_backup.service.store.frozen',
+        with fixtures.MonkeyPatch('cinder_wt_backup.service.store.note_freeze',
                                   fail):
             proof = self.make(volume, backup, process)
         self.assertEqual(Level.WRITE_THROUGH, proof.level)
@@ -127,11 +138,47 @@ class WindowTest(BackupsTestCase):
         volume, backup = self.requested()
 
         def body() -> None:
-            with self.process.window(self.context, backup, volume):
+            with self.window(volume, backup):
                 raise KeyError('rpc')
         self.assertRaises(KeyError, body)
         self.assertIsNone(self.guardian.holder)
         self.assertIsNone(store.window_of(self.context, volume.id))
+
+
+class EarlierWindowTest(BackupsTestCase):
+    """A volume whose earlier backup's window is still on record."""
+
+    def left_by(self, owner: str, host: str = 'testhost',
+                **values: Any) -> tuple[Any, Any]:
+        volume, backup = self.requested()
+        self.guardian.holder = base.TOKEN
+        store.open_window(self.context, volume.id, record.OpenWindow(
+            host, 'earlier', base.TOKEN, time.time() + 600, owner, **values))
+        return volume, backup
+
+    def test_what_a_process_left_that_is_gone_is_released_first(self) -> None:
+        claim = self.make(*self.left_by('1/1'))
+        self.assertEqual(Level.WRITE_THROUGH, claim.level)
+
+    def test_a_freeze_on_record_is_not_forgotten(self) -> None:
+        volume, backup = self.left_by('1/1', may_be_frozen=True)
+        self.domain.channel = ''
+        claim = self.make(volume, backup)
+        self.assertEqual(Level.CRASH, claim.level)
+        self.assertIn('an earlier backup of this volume, earlier',
+                      claim.reason)
+        found = store.window_of(self.context, volume.id)
+        self.assertEqual((base.TOKEN, True),
+                         (found.token, found.may_be_frozen))
+
+    def test_one_that_is_open_still_is_left_alone(self) -> None:
+        for owner, host in ((recovery.this_process(), 'testhost'),
+                            ('1/1', 'otherhost')):
+            volume, backup = self.left_by(owner, host)
+            self.assertEqual(Level.CRASH, self.make(volume, backup).level)
+            self.assertEqual(base.TOKEN, store.window_of(
+                self.context, volume.id).token)
+            self.assertEqual(base.TOKEN, self.guardian.holder)
 
 
 class SlotTest(BackupsTestCase):
@@ -139,7 +186,7 @@ class SlotTest(BackupsTestCase):
     def test_no_more_windows_than_max_windows(self) -> None:
         process = self.another(max_windows=1, lock_timeout=1)
         first, second = self.requested(), self.requested()
-        with process.window(self.context, first[1], first[0]):
+        with self.window(*first, process):
             proof = self.make(*second, process)
             self.assertEqual([], self.guardian.arguments)
         self.assertEqual(Level.CRASH, proof.level)
@@ -148,7 +195,7 @@ class SlotTest(BackupsTestCase):
     def test_a_window_that_closes_makes_room(self) -> None:
         process = self.another(max_windows=1, lock_timeout=30)
         first, second = self.requested(), self.requested()
-        opened = process.window(self.context, first[1], first[0])
+        opened = self.window(*first, process)
         opened.__enter__()
         closing = threading.Timer(
             0.1, lambda: opened.__exit__(None, None, None))
@@ -168,11 +215,11 @@ class OtherProcessTest(BackupsTestCase):
         self.made.temp_volume_id = self.volume_.id
 
     def passed(self) -> None:
-        self.other.point_in_time_passed(self.context, self.made)
+        self.other.close_window(self.context, self.made)
 
     def test_the_window_is_waited_for(self) -> None:
-        opened = self.process.window(self.context, self.made, self.volume_)
-        opened.__enter__().covered()
+        opened = self.window(self.volume_, self.made)
+        opened.__enter__().cover()
         waiter = threading.Thread(target=self.passed)
         waiter.start()
         time.sleep(0.1)
@@ -180,29 +227,30 @@ class OtherProcessTest(BackupsTestCase):
         opened.__exit__(None, None, None)
         waiter.join(20)
         self.assertFalse(waiter.is_alive())
-        proof = self.other.proof(self.context, self.made)
+        proof = self.claim(self.volume_, self.made, self.other)
         self.assertEqual(Level.WRITE_THROUGH, proof.level)
 
     def test_a_guest_that_is_not_put_back_is_not(self) -> None:
-        with self.process.window(self.context, self.made, self.volume_):
+        with self.window(self.volume_, self.made):
             self.guardian.exits['release'] = [1]
         self.assertIsNotNone(store.window_of(self.context,
                                              self.volume_.id))
         self.passed()
-        self.assertEqual(Level.CRASH, self.other.proof(
-            self.context, self.made).level)
+        self.assertEqual(Level.CRASH, self.claim(
+            self.volume_, self.made, self.other).level)
 
     def left_by(self, process: str, seconds: float = 600) -> None:
         """Have a process that is not this one leave its window open."""
         self.guardian.holder = base.TOKEN
-        store.opened(self.context, self.volume_.id, 'testhost', store.Entry(
-            self.made.id, base.TOKEN, time.time() + seconds, process))
+        store.open_window(self.context, self.volume_.id, record.OpenWindow(
+            'testhost', self.made.id, base.TOKEN, time.time() + seconds,
+            process))
 
     def test_the_window_of_one_that_is_gone_is_taken_over(self) -> None:
         self.left_by('1/1')
         self.passed()
         self.assertIsNone(self.guardian.holder)
-        proof = self.other.proof(self.context, self.made)
+        proof = self.claim(self.volume_, self.made, self.other)
         self.assertEqual(Level.CRASH, proof.level)
         self.assertIn('the process that had it is gone', proof.reason)
 
@@ -212,8 +260,8 @@ class OtherProcessTest(BackupsTestCase):
         self.assertIsNone(self.guardian.holder)
 
     def test_another_backups_window_is_not_waited_for(self) -> None:
-        store.opened(self.context, self.volume_.id, 'testhost', store.Entry(
-            'another', base.TOKEN, time.time() + 600))
+        store.open_window(self.context, self.volume_.id, record.OpenWindow(
+            'testhost', 'another', base.TOKEN, time.time() + 600))
         self.passed()
 
     def test_nothing_may_be_open(self) -> None:

@@ -29,7 +29,7 @@ class PolicyTest(base.TestCase):
     def test_without_a_wish_the_operators_level_counts(
             self, metadata: dict[str, str] | None) -> None:
         self.assertEqual(policy.Policy(Level.FLUSHED),
-                         policy.of(metadata, Level.FLUSHED))
+                         policy.read(metadata, Level.FLUSHED))
 
     @ddt.data(
         (Level.CRASH, 'require=write-through', Level.WRITE_THROUGH),
@@ -39,7 +39,7 @@ class PolicyTest(base.TestCase):
     def test_the_higher_of_both_counts(self, operator: Level, wish: str,
                                        expected: Level) -> None:
         self.assertEqual(policy.Policy(expected),
-                         policy.of({'wt:policy': wish}, operator))
+                         policy.read({'wt:policy': wish}, operator))
 
     @ddt.data(('no-exec', Level.CRASH),
               ('no-exec,require=flushed', Level.FLUSHED),
@@ -51,10 +51,10 @@ class PolicyTest(base.TestCase):
         metadata = {'wt:policy': wish}
         self.assertTrue(policy.forbids_programs(metadata))
         self.assertEqual(policy.Policy(expected),
-                         policy.of(metadata, Level.CRASH))
+                         policy.read(metadata, Level.CRASH))
         # That lowers nothing.
         self.assertEqual(policy.Policy(Level.FILESYSTEM),
-                         policy.of(metadata, Level.FILESYSTEM))
+                         policy.read(metadata, Level.FILESYSTEM))
 
     @ddt.data(None, {}, {'wt:policy': ''}, {'wt:policy': 'off'},
               {'wt:policy': 'require=flushed'}, {'wt:policy': 'no-execution'},
@@ -63,11 +63,11 @@ class PolicyTest(base.TestCase):
         self.assertFalse(policy.forbids_programs(metadata))
 
     def test_a_volume_may_opt_out(self) -> None:
-        self.assertTrue(policy.of({'wt:policy': 'off'}, Level.CRASH).off)
+        self.assertTrue(policy.read({'wt:policy': 'off'}, Level.CRASH).off)
 
     def test_opting_out_of_what_is_required_is_ignored(self) -> None:
         log = self.useFixture(fixtures.FakeLogger())
-        wish = policy.of({'wt:policy': 'off'}, Level.FLUSHED)
+        wish = policy.read({'wt:policy': 'off'}, Level.FLUSHED)
         self.assertEqual(policy.Policy(Level.FLUSHED), wish)
         self.assertIn('off is ignored', log.output)
 
@@ -75,7 +75,7 @@ class PolicyTest(base.TestCase):
               'off,require=flushed', 'require=flushed,require=crash',
               'noexec', 'NO-EXEC', 'no_exec', ',', 'x' * 300)
     def test_what_cannot_be_read_names_the_value(self, wish: str) -> None:
-        error = self.assertRaises(exceptions.PolicyError, policy.of,
+        error = self.assertRaises(exceptions.PolicyError, policy.read,
                                   {'wt:policy': wish}, Level.CRASH)
         self.assertIn(repr(wish[:100]), str(error))
         # fail_reason is a column of 255 characters.
@@ -84,7 +84,7 @@ class PolicyTest(base.TestCase):
     @ddt.data('no-exec,best', 'no-exec,require=best', 'require=,no-exec',
               'no-exec;require=flushed')
     def test_no_exec_excuses_nothing_beside_it(self, wish: str) -> None:
-        error = self.assertRaises(exceptions.PolicyError, policy.of,
+        error = self.assertRaises(exceptions.PolicyError, policy.read,
                                   {'wt:policy': wish}, Level.CRASH)
         self.assertIn('wt:policy', str(error))
 

@@ -23,6 +23,7 @@ import ddt
 import fixtures
 from oslo_utils import timeutils
 
+from cinder_wt_backup.service import record
 from cinder_wt_backup.service import recovery
 from cinder_wt_backup.service import store
 from tests.unit import base
@@ -60,10 +61,10 @@ class RecoverTestCase(base.CinderTestCase):
         """Return a volume with a window that was left open, and its guest."""
         volume = self.attached(**values)
         self.guardian.holder = base.TOKEN
-        store.opened(self.context, volume.id, host, store.Entry(
-            'a-backup', base.TOKEN, time.time() + seconds, process))
+        store.open_window(self.context, volume.id, record.OpenWindow(
+            host, 'a-backup', base.TOKEN, time.time() + seconds, process))
         if frozen:
-            store.frozen(self.context, volume.id, base.TOKEN)
+            store.note_freeze(self.context, volume.id, base.TOKEN)
             self.domain.agent.frozen = ['/mnt']
         return volume, self.domain
 
@@ -174,8 +175,8 @@ class OwnTest(RecoverTestCase):
             attachment.destroy()
         self.recover()
         self.assertEqual([volume.id], self.open_windows())
-        store.opened(self.context, volume.id, 'testhost', store.Entry(
-            'a-backup', base.TOKEN, time.time() - 1))
+        store.open_window(self.context, volume.id, record.OpenWindow(
+            'testhost', 'a-backup', base.TOKEN, time.time() - 1))
         self.recover()
         self.assertEqual([], self.open_windows())
 
@@ -211,8 +212,8 @@ class OthersTest(RecoverTestCase):
         volume, _domain = self.left_open('other')
         self.recover()
         self.assertEqual([volume.id], self.open_windows('other'))
-        store.opened(self.context, volume.id, 'other', store.Entry(
-            'a-backup', base.TOKEN, time.time() - 1, GONE))
+        store.open_window(self.context, volume.id, record.OpenWindow(
+            'other', 'a-backup', base.TOKEN, time.time() - 1, GONE))
         self.recover()
         self.assertIsNone(self.guardian.holder)
         self.assertEqual([], self.open_windows('other'))
@@ -237,8 +238,8 @@ class ServiceTest(base.BackupTestCase):
     def test_it_is_looked_for_periodically(self) -> None:
         volume = self.attached()
         self.guardian.holder = base.TOKEN
-        store.opened(self.context, volume.id, 'testhost', store.Entry(
-            'a-backup', base.TOKEN, time.time() + 600, GONE))
+        store.open_window(self.context, volume.id, record.OpenWindow(
+            'testhost', 'a-backup', base.TOKEN, time.time() + 600, GONE))
         self.manager.run_periodic_tasks(self.context)
         self.assertIsNone(self.guardian.holder)
         self.assertIsNone(store.window_of(self.context, volume.id))

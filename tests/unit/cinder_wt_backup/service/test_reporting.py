@@ -24,9 +24,9 @@ from tests.unit.cinder_wt_backup.service import test_backup_windows
 Level = claims.Level
 
 
-class VerdictTest(test_backup_windows.BackupsTestCase):
+class ReportingTest(test_backup_windows.BackupsTestCase):
 
-    def test_the_verdict_is_notified(self) -> None:
+    def test_the_claim_is_notified(self) -> None:
         volume, backup = self.requested()
         self.make(volume, backup)
         self.assertEqual([('backup.consistency', backup.id, 'write-through')],
@@ -35,9 +35,9 @@ class VerdictTest(test_backup_windows.BackupsTestCase):
                            message['payload']['consistency']['wt:level'])
                           for message in self.notifier.notifications])
 
-    def test_a_database_that_comes_back_has_the_verdict(self) -> None:
+    def test_a_database_that_comes_back_has_the_claim(self) -> None:
         self.useFixture(fixtures.MonkeyPatch(
-            'cinder_wt_backup.service.reporting._stubbornly.wait',
+            'cinder_wt_backup.service.store._stubbornly.wait',
             tenacity.wait_none()))
         volume, backup = self.requested()
         update, gone = objects.Volume.admin_metadata_update, [1, 1, 1]
@@ -49,17 +49,17 @@ class VerdictTest(test_backup_windows.BackupsTestCase):
             update(*args)
         with fixtures.MonkeyPatch(
                 'cinder.objects.Volume.admin_metadata_update', fail_first):
-            proof = self.make(volume, backup)
-        self.assertEqual(Level.WRITE_THROUGH, proof.level)
+            claim = self.make(volume, backup)
+        self.assertEqual(Level.WRITE_THROUGH, claim.level)
 
-    def test_the_last_backups_verdict_is_not_this_ones(self) -> None:
+    def test_the_last_backups_claim_is_not_this_ones(self) -> None:
         volume, backup = self.requested()
         self.make(volume, backup)
         second = self.backup(volume, service='posix')
         self.assertEqual(Level.CRASH,
-                         self.process.proof(self.context, second).level)
+                         self.claim(volume, second).level)
 
-    def test_every_verdict_is_logged(self) -> None:
+    def test_every_claim_is_logged(self) -> None:
         log = self.useFixture(fixtures.FakeLogger())
         volume, backup = self.requested()
         self.make(volume, backup)

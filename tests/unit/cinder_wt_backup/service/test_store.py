@@ -17,16 +17,21 @@ from typing import Any
 from cinder import context as cinder_context
 from cinder import objects
 import ddt
+import fixtures
+from oslo_serialization import jsonutils
 
 from cinder_wt_backup.claims import claim as claims
+from cinder_wt_backup import exceptions
+from cinder_wt_backup.service import record
 from cinder_wt_backup.service import store
 from tests.unit import base
 
 Level = claims.Level
 BACKUP = '18d13274-c707-4208-8b89-b1bf606cb2c9'
 LONG = claims.Claim(
-    Level.WRITE_THROUGH, 'r' * 300, 'write_through+freeze',
-    {f'{number:032}': 4096 for number in range(20)}, 3600000, 3600000)
+    Level.WRITE_THROUGH, 'r' * 3000, 'write_through+freeze',
+    {f'{number:032}': 4096 for number in range(20)}, Level.WRITE_THROUGH,
+    3600000, 3600000)
 
 
 @ddt.ddt
@@ -35,19 +40,35 @@ class RecordTest(base.CinderTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.id = self.volume().id
-        self.entry = store.Entry(BACKUP, 'f' * 32, time.time() + 9,
-                                 '4194304/18446744073709551615')
+        self.window = record.OpenWindow(
+            'testhost', BACKUP, 'f' * 32, time.time() + 9,
+            '4194304/18446744073709551615')
 
-    def open(self, host: str = 'testhost') -> None:
-        store.opened(self.context, self.id, host, self.entry)
+    def open(self) -> None:
+        store.open_window(self.context, self.id, self.window)
 
-    def close(self, proof: claims.Claim | None,
-              keep: bool = False) -> None:
-        store.closed(self.context, self.id, BACKUP, proof,
-                     self.entry if keep else None)
+    def close(self, claim: claims.Claim | None,
+              left_changed: bool = False, token: str = 'f' * 32) -> None:
+        store.close_window(self.context, self.id, token,
+                           record.StoredClaim(BACKUP, claim), left_changed)
 
-    def verdict(self, backup: str = BACKUP) -> Any:
-        return store.verdict(self.context, self.id, backup)
+    def stored(self, backup: str = BACKUP) -> record.StoredClaim | None:
+        return store.claim_of(self.context, self.id, backup)
+
+    def claim(self) -> claims.Claim:
+        found = self.stored()
+        assert found and found.claim
+        return found.claim
+
+    def found(self) -> record.OpenWindow:
+        found = store.window_of(self.context, self.id)
+        assert found
+        return found
+
+    def put(self, **values: str) -> None:
+        """Write columns as they are."""
+        objects.Volume.get_by_id(self.context, self.id).admin_metadata_update(
+            {f'wt:{key}': text for key, text in values.items()}, False)
 
     def left_open(self, host: str = 'testhost') -> list[Any]:
         return [(volume.id, entry) for volume, entry
@@ -55,9 +76,9 @@ class RecordTest(base.CinderTestCase):
 
     def test_an_open_window_is_found_by_its_volume_and_its_host(self) -> None:
         self.open()
-        self.assertEqual(self.entry,
+        self.assertEqual(self.window,
                          store.window_of(self.context, self.id))
-        self.assertEqual([(self.id, self.entry)], self.left_open())
+        self.assertEqual([(self.id, self.window)], self.left_open())
         self.assertEqual([], self.left_open('other'))
 
     def test_a_closed_window_is_not(self) -> None:
@@ -68,84 +89,126 @@ class RecordTest(base.CinderTestCase):
 
     def test_a_window_whose_guest_was_not_put_back_is(self) -> None:
         self.open()
-        self.close(claims.Claim(Level.CRASH), keep=True)
-        nobodys = dataclasses.replace(self.entry, process='')
+        self.close(claims.Claim(Level.CRASH), left_changed=True)
+        nobodys = dataclasses.replace(self.window, owner='')
         self.assertEqual([(self.id, nobodys)], self.left_open())
-        self.assertEqual(Level.CRASH, self.verdict().level)
+        self.assertEqual(Level.CRASH, self.claim().level)
 
     def test_a_freeze_is_of_its_window_only(self) -> None:
         self.open()
-        store.frozen(self.context, self.id, 'another')
-        self.assertFalse(store.window_of(self.context, self.id).frozen)
-        store.frozen(self.context, self.id, self.entry.token)
-        self.assertTrue(store.window_of(self.context, self.id).frozen)
+        self.assertRaises(exceptions.RecordUnreadable, store.note_freeze,
+                          self.context, self.id, 'another')
+        self.assertFalse(self.found().may_be_frozen)
+        store.note_freeze(self.context, self.id, self.window.token)
+        self.assertTrue(self.found().may_be_frozen)
         self.open()
-        self.assertFalse(store.window_of(self.context, self.id).frozen)
+        self.assertFalse(self.found().may_be_frozen)
 
-    def test_an_abandoned_window_is_closed(self) -> None:
+    def test_a_window_that_is_forgotten_is_closed(self) -> None:
         self.open()
-        store.abandoned(self.context, self.id, self.entry)
+        store.forget_window(self.context, self.id, self.window.token)
         self.assertEqual([], self.left_open())
 
-    def test_a_newer_window_is_not_abandoned(self) -> None:
-        old, self.entry = self.entry, store.Entry(BACKUP, 'e' * 32, 7)
+    def test_a_newer_window_stays_on_record(self) -> None:
+        self.window = record.OpenWindow('testhost', 'newer', 'e' * 32, 7)
         self.open()
-        store.abandoned(self.context, self.id, old)
-        self.assertEqual([(self.id, self.entry)], self.left_open())
+        store.forget_window(self.context, self.id, 'f' * 32)
+        self.assertEqual([(self.id, self.window)], self.left_open())
+        self.close(claims.Claim(Level.FLUSHED))
+        self.assertEqual([(self.id, self.window)], self.left_open())
+        self.assertEqual(Level.FLUSHED, self.claim().level)
 
     def test_an_entry_lapses(self) -> None:
-        self.assertFalse(self.entry.lapsed)
-        self.assertTrue(store.Entry(BACKUP, 'f', time.time() - 1).lapsed)
+        self.assertFalse(self.window.lapsed)
+        self.assertTrue(record.OpenWindow(
+            'testhost', BACKUP, 'f', time.time() - 1).lapsed)
 
     @ddt.data(
         claims.Claim(Level.CRASH, 'no agent'),
         claims.Claim(Level.FILESYSTEM, '', 'write_through+freeze',
-                     {'ext4': 2, 'xfs': 1}, 812, 48))
-    def test_a_verdict_reads_back(self, proof: claims.Claim) -> None:
+                     {'ext4': 2, 'xfs': 1}, Level.FLUSHED, 812, 48, 'clean'),
+        # Several columns, of signs that JSON makes longer.
+        claims.Claim(Level.CRASH, '"\\' * 2000,
+                     filesystems={'x' * 32: 1}))
+    def test_a_claim_reads_back(self, proof: claims.Claim) -> None:
         self.open()
         self.close(proof)
-        self.assertEqual(proof, self.verdict())
+        self.assertEqual(proof, self.claim())
 
-    def test_a_verdict_may_be_that_it_is_exempt(self) -> None:
+    def test_a_claim_may_be_that_it_is_exempt(self) -> None:
         self.close(None)
-        self.assertEqual(store.EXEMPT, self.verdict())
+        self.assertEqual(record.StoredClaim(BACKUP, None), self.stored())
 
-    def test_a_verdict_is_of_its_own_backup_only(self) -> None:
+    def test_a_claim_is_of_its_own_backup_only(self) -> None:
         self.close(claims.Claim(Level.FILESYSTEM))
-        self.assertIsNone(self.verdict('another'))
+        self.assertIsNone(self.stored('another'))
 
-    def test_a_window_that_opens_forgets_the_last_verdict(self) -> None:
+    def test_a_window_that_opens_forgets_the_last_claim(self) -> None:
         self.close(claims.Claim(Level.FILESYSTEM))
         self.open()
-        self.assertIsNone(self.verdict())
+        self.assertIsNone(self.stored())
 
     def test_the_last_reason_does_not_stay(self) -> None:
         self.close(claims.Claim(Level.CRASH, 'no agent'))
         self.close(claims.Claim(Level.FILESYSTEM))
-        self.assertEqual('', self.verdict().reason)
+        self.assertEqual('', self.claim().reason)
 
-    def test_there_may_be_no_verdict(self) -> None:
-        self.assertIsNone(self.verdict())
+    def test_there_may_be_no_claim(self) -> None:
+        self.assertIsNone(self.stored())
 
-    @ddt.data('', 'hello', '[]', '7', '{"backup": 3}',
-              '{"backup": "%s"}' % BACKUP,
-              '{"backup": "%s", "proof": {}}' % BACKUP,
-              '{"backup": "%s", "proof": {"level": "best"}}' % BACKUP)
-    def test_what_is_not_ours_is_no_record(self, text: str) -> None:
-        volume = objects.Volume.get_by_id(self.context, self.id)
-        volume.admin_metadata_update(
-            {store.VERDICT: text, store.WINDOW: text}, False)
-        self.assertIsNone(self.verdict())
-        self.assertIsNone(store.window_of(self.context, self.id))
+    @ddt.data('hello', '[]', '7', '{}', '{"backup": "%s"}' % BACKUP,
+              '{"backup": "%s", "claim": {}}' % BACKUP,
+              '{"backup": "%s", "claim": "{}"}' % BACKUP,
+              '{"backup": "%s", "claim": "{\\"level\\": 7}"}' % BACKUP)
+    def test_what_is_none_of_ours_is_no_claim(self, text: str) -> None:
+        self.put(claim=text)
+        self.assertIsNone(self.stored())
+
+    @ddt.data('hello', '[]', '7', '{}', '{"backup": "%s"}' % BACKUP,
+              '{"version": 9, "window": {"token": "f"}}',
+              '{"host": "h", "backup": "b", "token": "t", "ends": "later"}')
+    def test_what_cannot_be_read_is_neither_dropped_nor_mistaken(
+            self, text: str) -> None:
+        log = self.useFixture(fixtures.FakeLogger())
+        self.put(open='testhost', window=text)
+        self.assertEqual([], self.left_open())
+        self.assertIn(f'Volume {self.id}: the record of a window', log.output)
+        self.assertRaises(exceptions.RecordUnreadable, store.window_of,
+                          self.context, self.id)
+        store.forget_window(self.context, self.id, self.window.token)
+        self.close(claims.Claim(Level.CRASH))
+        found = objects.Volume.get_by_id(self.context, self.id).admin_metadata
+        self.assertEqual(('testhost', text),
+                         (found['wt:open'], found['wt:window']))
+
+    def test_what_a_later_version_adds_is_kept(self) -> None:
+        text = jsonutils.dumps({
+            **jsonutils.loads(self.window.to_json()), 'version': 2,
+            'share': {'of': 'a project'}})
+        self.put(open='testhost', window=text)
+        store.note_freeze(self.context, self.id, self.window.token)
+        self.close(claims.Claim(Level.CRASH), left_changed=True)
+        found = self.found()
+        self.assertEqual((2, {'share': {'of': 'a project'}}, True, ''), (
+            found.version, found.others, found.may_be_frozen, found.owner))
+        self.assertIn('"share"', found.to_json())
+
+    def test_a_claim_of_a_later_version_reads(self) -> None:
+        claim = jsonutils.loads(claims.Claim(Level.FLUSHED).to_json())
+        self.put(claim=jsonutils.dumps({
+            'version': 2, 'backup': BACKUP, 'more': 1,
+            'claim': jsonutils.dumps({**claim, 'proof': 'a signature'})}))
+        self.assertEqual(Level.FLUSHED, self.claim().level)
 
     def test_values_fit_their_columns(self) -> None:
         # SQLite takes any length, MySQL 255 characters.
-        self.open('h' * 255)
-        self.close(LONG, keep=True)
+        self.window = dataclasses.replace(self.window, host='h' * 255)
+        self.open()
+        self.close(LONG, left_changed=True)
         volume = objects.Volume.get_by_id(self.context, self.id)
         for key, value in volume.admin_metadata.items():
             self.assertLessEqual(len(value), 255, key)
-        self.assertEqual(Level.WRITE_THROUGH, self.verdict().level)
+        self.assertEqual(Level.WRITE_THROUGH, self.claim().level)
 
     def test_other_admin_metadata_stays(self) -> None:
         volume = objects.Volume.get_by_id(self.context, self.id)
@@ -158,7 +221,7 @@ class RecordTest(base.CinderTestCase):
     def test_a_tenant_neither_sees_nor_writes_it(self) -> None:
         tenant = cinder_context.RequestContext(
             base.PROJECT, base.PROJECT, is_admin=False)
-        store.opened(tenant, self.id, 'testhost', self.entry)
+        store.open_window(tenant, self.id, self.window)
         volume = objects.Volume.get_by_id(tenant, self.id)
         self.assertEqual({}, volume.metadata)
         self.assertFalse(volume.obj_attr_is_set('admin_metadata'))
@@ -166,7 +229,7 @@ class RecordTest(base.CinderTestCase):
 
     def test_what_a_tenant_writes_is_not_believed(self) -> None:
         forged = self.volume(metadata={
-            store.OPEN: 'testhost',
-            store.WINDOW: '{"backup": "x", "token": "y", "until": 1}'})
+            store.HOST: 'testhost',
+            store.WINDOW: self.window.to_json()})
         self.assertEqual([], self.left_open())
         self.assertIsNone(store.window_of(self.context, forged.id))

@@ -256,8 +256,8 @@ class NoExecTest(base.WindowTestCase):
     def target(self, **changes: Any) -> reach.Target:
         return super().target(no_exec=True, **changes)
 
-    def abandon(self, frozen: bool, **values: Any) -> None:
-        windows.abandon([self.target()], base.TOKEN, frozen,
+    def recover(self, frozen: bool, **values: Any) -> None:
+        windows.recover([self.target()], base.TOKEN, frozen,
                         base.settings(**values), process.lock)
 
     def no_program(self) -> None:
@@ -292,14 +292,14 @@ class NoExecTest(base.WindowTestCase):
 
     def test_left_open_it_is_thawed_and_no_more(self) -> None:
         self.domain.agent.frozen = ['/mnt']
-        self.abandon(frozen=True)
+        self.recover(frozen=True)
         self.assertEqual([], self.domain.agent.frozen)
         self.no_program()
 
     def test_left_open_before_he_forbade_it_its_lease_sees_to_it(self
                                                                  ) -> None:
         self.guardian.holder = base.TOKEN
-        self.abandon(frozen=False, methods=['write_through'])
+        self.recover(frozen=False, methods=['write_through'])
         self.no_program()
 
 

@@ -32,7 +32,7 @@ class LiveChangesTest(base.WindowTestCase):
         uris = (hosts.URI % base.HOST, hosts.URI % 'compute2')
         opened = self.window(self.target(uris=uris), **values)
         opened.open()
-        opened.covered()
+        opened.cover()
         return opened
 
     def closed(self, opened: windows.Window) -> claims.Claim:

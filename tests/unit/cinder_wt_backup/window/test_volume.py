@@ -193,14 +193,14 @@ class SeveralGuestsTest(base.WindowTestCase):
         self.closed()
         self.assertIsNone(self.other.agent.guardian.holder)
 
-    def abandon(self) -> None:
-        windows.abandon(self.targets, base.TOKEN, False, base.settings(),
+    def recover(self) -> None:
+        windows.recover(self.targets, base.TOKEN, False, base.settings(),
                         process.lock)
 
     def test_left_open_all_are_put_back(self) -> None:
         for domain in (self.domain, self.other):
             domain.agent.guardian.holder = base.TOKEN
-        self.abandon()
+        self.recover()
         self.assertIsNone(self.guardian.holder)
         self.assertIsNone(self.other.agent.guardian.holder)
 
@@ -208,71 +208,71 @@ class SeveralGuestsTest(base.WindowTestCase):
                                                                   ) -> None:
         self.other.agent.guardian.holder = base.TOKEN
         self.domain.channel = ''
-        error = self.assertRaises(exceptions.WriteThroughError, self.abandon)
+        error = self.assertRaises(exceptions.WriteThroughError, self.recover)
         self.assertIn(self.domain.instance, str(error))
         self.assertIsNone(self.other.agent.guardian.holder)
 
 
 class AbandonTest(base.WindowTestCase):
 
-    def abandon(self, frozen: bool = False, **values: Any) -> None:
-        windows.abandon([self.target()], base.TOKEN, frozen,
+    def recover(self, frozen: bool = False, **values: Any) -> None:
+        windows.recover([self.target()], base.TOKEN, frozen,
                         base.settings(**values), process.lock)
 
     def test_a_frozen_guest_is_thawed_before_all(self) -> None:
         self.domain.agent.frozen = ['/mnt']
         self.guardian.holder = base.TOKEN
-        self.abandon(frozen=True)
+        self.recover(frozen=True)
         self.assertEqual([], self.domain.agent.frozen)
         self.assertIsNone(self.guardian.holder)
 
     def test_also_where_guest_exec_is_blocked(self) -> None:
         self.domain.agent.blocked = {fake.EXEC, fake.STATUS}
         self.domain.agent.frozen = ['/mnt']
-        self.abandon(frozen=True)
+        self.recover(frozen=True)
         self.assertEqual([], self.domain.agent.frozen)
 
     def test_somebody_elses_freeze_is_left_alone_and_told(self) -> None:
         self.domain.agent.frozen = ['/mnt']
         self.guardian.holder = base.TOKEN
-        error = self.assertRaises(exceptions.WriteThroughError, self.abandon)
+        error = self.assertRaises(exceptions.WriteThroughError, self.recover)
         self.assertIn('frozen by somebody else', str(error))
         self.assertEqual(['/mnt'], self.domain.agent.frozen)
 
     def test_also_after_the_methods_were_switched_off(self) -> None:
         self.guardian.holder = base.TOKEN
-        self.abandon(methods=[])
+        self.recover(methods=[])
         self.assertIsNone(self.guardian.holder)
 
     def test_another_window_is_left_alone(self) -> None:
         self.guardian.holder = 'cafe'
-        self.abandon()
+        self.recover()
         self.assertEqual('cafe', self.guardian.holder)
 
     def test_nothing_may_be_left(self) -> None:
-        self.abandon()
+        self.recover()
         self.assertNotIn(fake.THAW, self.domain.agent.commands)
 
     def test_one_whose_flushes_are_ignored_is_put_back(self) -> None:
         self.domain.disks = [self.domain.disks[0].replace(
             "cache='writeback'", "cache='unsafe'")]
         self.guardian.holder = base.TOKEN
-        self.abandon()
+        self.recover()
         self.assertIsNone(self.guardian.holder)
 
     def test_a_guest_that_is_shut_off_forgot_everything(self) -> None:
         self.domain.state_now = libvirt.VIR_DOMAIN_SHUTOFF
-        self.abandon()
+        self.recover()
 
     def test_a_guest_that_crashed_forgot_everything(self) -> None:
         self.domain.state_now = libvirt.VIR_DOMAIN_SHUTOFF
         self.domain.reason = libvirt.VIR_DOMAIN_SHUTOFF_CRASHED
-        self.abandon()
+        self.recover()
 
     def test_a_guest_that_is_suspended_forgot_nothing(self) -> None:
         self.domain.suspend_to_disk()
-        self.assertRaises(exceptions.WriteThroughError, self.abandon)
+        self.assertRaises(exceptions.WriteThroughError, self.recover)
 
     def test_a_guest_that_is_paused_forgot_nothing(self) -> None:
         self.domain.state_now = libvirt.VIR_DOMAIN_PAUSED
-        self.assertRaises(exceptions.WriteThroughError, self.abandon)
+        self.assertRaises(exceptions.WriteThroughError, self.recover)

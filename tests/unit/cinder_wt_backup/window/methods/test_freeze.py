@@ -291,7 +291,7 @@ class FreezeTest(base.GuestTestCase):
 
     def test_nothing_but_the_freeze_is_to_be_put_back(self) -> None:
         self.domain.agent.blocked = {fake.EXEC}
-        self.method().abandon()
+        self.method().recover()
         self.assertEqual(['guest-info'], self.domain.agent.commands)
 
 
@@ -337,5 +337,5 @@ class LeaseTest(base.GuestTestCase):
     def test_what_a_host_that_is_gone_left_is_removed(self) -> None:
         self.method().engage()
         self.domain.agent.frozen = []
-        self.method().abandon()
+        self.method().recover()
         self.assertEqual({}, self.guardian.leases)

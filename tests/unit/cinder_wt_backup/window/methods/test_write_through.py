@@ -171,7 +171,7 @@ class HonestyTest(base.WindowTestCase):
         self.guardian.filesystems[0].undo = 'stuck'
         opened = self.window()
         opened.open()
-        opened.covered()
+        opened.cover()
         proof = opened.close()
         self.assertEqual(Level.CRASH, proof.level)
         self.assertIn('the release was not confirmed', proof.reason)
@@ -475,7 +475,7 @@ class FrozenMeanwhileTest(base.WindowTestCase):
     def test_what_he_makes_of_it_may_be_worth_nothing(self) -> None:
         opened = self.window()
         opened.open()
-        opened.covered()
+        opened.cover()
         proof = opened.close()
         self.assertEqual(Level.CRASH, proof.level)
         self.assertIn(self.domain.instance, proof.reason)
@@ -514,11 +514,11 @@ class StuckTest(base.WindowTestCase):
     def closed(self) -> tuple[windows.Window, claims.Claim]:
         opened = self.window()
         opened.open()
-        opened.covered()
+        opened.cover()
         return opened, opened.close()
 
-    def abandon(self, opened: windows.Window) -> None:
-        windows.abandon([self.target()], opened.token, False,
+    def recover(self, opened: windows.Window) -> None:
+        windows.recover([self.target()], opened.token, False,
                         base.settings(), process.lock)
 
     @ddt.data(('stuck', 'remount,async'),
@@ -540,11 +540,11 @@ class StuckTest(base.WindowTestCase):
     def test_the_guest_counts_as_changed_until_it_is_not(self) -> None:
         opened, _proof = self.closed()
         self.assertTrue(opened.left_changed)
-        error = self.assertRaises(exceptions.GuardianStuck, self.abandon,
+        error = self.assertRaises(exceptions.GuardianStuck, self.recover,
                                   opened)
         self.assertIn('254:16', str(error))
         self.guardian.filesystems[0].undo = None
-        self.abandon(opened)
+        self.recover(opened)
         self.assertIsNone(self.guardian.holder)
 
     def test_while_its_supervisor_is_at_it_nothing_is_confirmed(self) -> None:
@@ -621,7 +621,7 @@ class BarrierTest(base.WindowTestCase):
         while 'thawed' not in self.guardian.commands:
             self.assertLess(time.monotonic(), end)
             time.sleep(0.01)
-        opened.covered()
+        opened.cover()
         self.assertEqual(Level.WRITE_THROUGH, opened.close().level)
 
     def test_vfat_is_not_frozen_and_its_writers_not_waited_for(self) -> None:
