@@ -17,26 +17,11 @@ import time
 
 from cinder_wt_backup.claims import claim as claims
 from tests.functional import base
-from tests import guests
+from tests.support.machines import guests
 
 Level = claims.Level
 # The agent is put back by the guest itself: nothing can be run in it then.
 BLOCKED_FOR = 25
-DROP_IN = '/run/systemd/system/qemu-guest-agent.service.d/blocked.conf'
-
-
-def block_exec(seconds: int = BLOCKED_FOR) -> str:
-    """Return a script that has a guest's agent block guest-exec for a time."""
-    return f"""
-mkdir -p $(dirname {DROP_IN})
-printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/qemu-ga -b %s\\n' \
-    guest-exec >{DROP_IN}
-systemd-run -q sh -c 'sleep {seconds}; rm {DROP_IN}; \
-    systemctl daemon-reload; systemctl restart qemu-guest-agent'
-systemd-run -q sh -c 'sleep 1; \
-    systemctl daemon-reload; systemctl restart qemu-guest-agent'
-sleep 0.2
-"""
 
 
 class Freeze(base.TestCase):
@@ -46,7 +31,7 @@ class Freeze(base.TestCase):
         disk = self.volume()
         point = self.mount(disk.name, 'mkfs.ext4 -q')
         before = self.machine.guest.state()
-        self.machine.shell(block_exec())
+        self.machine.shell(guests.block_exec(BLOCKED_FOR))
         written = self.machine.shell(
             f'dd if=/dev/urandom of={point}/f bs=1M count=20 2>/dev/null; '
             f'sha256sum <{point}/f')

@@ -20,6 +20,7 @@ from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup.service import process
 from cinder_wt_backup.window import volume as windows
 from tests.functional import base
+from tests.support.machines import plugin
 
 Level = claims.Level
 PATIENCE = 30
@@ -53,7 +54,7 @@ class FrozenByOthers(base.OpenWindowTestCase):
         self.assert_synchronous()
         self.thaw()
         windows.abandon([self.target(self.disk)], opened.token, False,
-                        base.settings(), process.lock)
+                        plugin.settings(), process.lock)
         self.unchanged_by(self.before)
 
     def test_it_is_put_back_by_the_lease(self) -> None:

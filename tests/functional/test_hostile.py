@@ -29,8 +29,8 @@ from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup.guest.guardian import client as guardian
 from tests.functional import base
 from tests.functional import fake_agent
-from tests.functional import machine
-from tests import guests
+from tests.support.machines import guests
+from tests.support.machines import machine
 
 Level = claims.Level
 PROGRAM = pathlib.Path(fake_agent.__file__)

@@ -21,11 +21,11 @@ import ddt
 
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup.guest import reach
-from tests.cloud import layout
 from tests.functional import base
-from tests.functional import live_machine
-from tests.functional import machine
-from tests.functional import second_host
+from tests.support.cloud import layout
+from tests.support.machines import live_machine
+from tests.support.machines import machine
+from tests.support.machines import second_host
 
 Level = claims.Level
 LEASE = 10

@@ -16,8 +16,8 @@
 import ddt
 
 from tests.functional import base
-from tests.matrix import cases
-from tests.matrix import run
+from tests.support.matrix import cases
+from tests.support.matrix import run
 
 NAMES = ('ext4 on the whole disk', 'xfs on the whole disk',
          'btrfs on the whole disk', 'vfat on the whole disk',

@@ -23,7 +23,7 @@ import time
 import ddt
 
 from cinder_wt_backup.guest.guardian.inside import protocol
-from tests.native import base
+from tests.support.loop import base
 
 Status = protocol.Status
 GOING_DOWN = 0x8004587d         # EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN

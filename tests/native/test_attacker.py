@@ -21,7 +21,7 @@ import time
 import ddt
 
 from cinder_wt_backup.guest.guardian.inside import protocol
-from tests.native import base
+from tests.support.loop import base
 
 Status = protocol.Status
 WINDOWS = 12                    # while things are exchanged

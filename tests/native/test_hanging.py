@@ -24,7 +24,7 @@ import ddt
 
 from cinder_wt_backup.guest.guardian.inside import assemble
 from cinder_wt_backup.guest.guardian.inside import protocol
-from tests.native import base
+from tests.support.loop import base
 
 Status = protocol.Status
 VALUES = {'sys/vm/dirty_background_bytes': '4096',

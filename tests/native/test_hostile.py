@@ -20,8 +20,8 @@ import time
 import ddt
 
 from cinder_wt_backup.guest.guardian.inside import protocol
-from tests.native import base
 from tests.native import fuse
+from tests.support.loop import base
 
 Status = protocol.Status
 MANY = 15000

@@ -17,7 +17,7 @@ import os
 import ddt
 from oslotest import base
 
-from tests.inside import trial
+from tests.support.loop import trial
 
 Fault = trial.Fault
 

@@ -18,7 +18,7 @@ import pathlib
 import ddt
 
 from cinder_wt_backup.guest.guardian.inside import options as table
-from tests.native import base
+from tests.support.loop import base
 
 XFS = ('inode32', 'inode64', 'max_atomic_write=16k', 'inode32,noalign',
        'inode32,max_atomic_write=16k', 'allocsize=64k', 'attr2', 'discard',

@@ -23,7 +23,7 @@ from cinder_wt_backup.guest.guardian.inside import mounts
 from cinder_wt_backup.guest.guardian.inside import paths
 from cinder_wt_backup.guest.guardian.inside import syscalls
 from cinder_wt_backup.guest.guardian.inside import work
-from tests.native import base
+from tests.support.loop import base
 
 
 def _old_kernel(root: int, path: bytes) -> int:

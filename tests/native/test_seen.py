@@ -19,7 +19,7 @@ import stat
 import ddt
 
 from cinder_wt_backup.guest.guardian.inside import protocol
-from tests.native import base
+from tests.support.loop import base
 
 Status = protocol.Status
 

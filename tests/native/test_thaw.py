@@ -20,7 +20,7 @@ import time
 import ddt
 
 from cinder_wt_backup.guest.guardian import thaw
-from tests.native import base
+from tests.support.loop import base
 
 
 @ddt.ddt

@@ -16,10 +16,10 @@
 import random
 import time
 
-from tests.cloud import console
-from tests.faults import faults
-from tests.faults import run
-from tests.faults import scene as scenes
+from tests.support.cloud import console
+from tests.support.faults import faults
+from tests.support.faults import run
+from tests.support.faults import scene as scenes
 from tests.system import base
 
 STRUCK = (('cinder-backup killed', 'starting'),
