@@ -27,7 +27,7 @@ BLOCKED_FOR = 25
 class Freeze(base.TestCase):
     """The method freeze, where nothing can be run in the guest."""
 
-    def test_guest_exec_is_blocked(self) -> None:
+    def test_blocked_guest_exec_is_frozen_unless_forbidden(self) -> None:
         disk = self.volume()
         point = self.mount(disk.name, 'mkfs.ext4 -q')
         before = self.machine.guest.state()
@@ -82,7 +82,7 @@ class Freeze(base.TestCase):
         self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
         self.unchanged_by(before)
 
-    def test_a_paused_guest(self) -> None:
+    def test_a_paused_guest_is_crash_consistent(self) -> None:
         disk = self.volume()
         self.machine.suspend()
         try:

@@ -23,7 +23,7 @@ from tests.system import base
 class Posix(base.TestCase):
     """A temporary clone: the point in time that cinder-volume makes."""
 
-    def test_a_chain_across_the_switch(self) -> None:
+    def test_a_chain_goes_on_with_the_plugin_on_and_off(self) -> None:
         self.server_with_volume()
         load = self.writers()
         cloud.restart_backup(drivers.stock('posix'))
@@ -71,7 +71,7 @@ class Posix(base.TestCase):
 class Ceph(base.TestCase):
     """A live RBD image: the point in time that the ceph driver makes."""
 
-    def test_full_and_incremental(self) -> None:
+    def test_full_and_incremental_lose_nothing(self) -> None:
         self.server_with_volume()
         load = self.writers()
         cloud.restart_backup(drivers.plugin('ceph', backup_workers='2'))
@@ -100,7 +100,7 @@ class Ceph(base.TestCase):
 class FallBack(base.TestCase):
     """The backup is made at the level that is true, with the reason."""
 
-    def test_agent_is_silent(self) -> None:
+    def test_a_silent_agent_is_crash_consistent_with_the_reason(self) -> None:
         self.server_with_volume()
         # Several processes: the callback may land in another one.
         cloud.restart_backup(drivers.plugin('posix', {'agent_timeout': '3'},
@@ -115,7 +115,7 @@ class FallBack(base.TestCase):
         self.assertIn('qemu-guest-agent', metadata['wt:reason'])
         self.guest.wait(120)
 
-    def test_detached_volume_is_none_of_our_business(self) -> None:
+    def test_a_detached_volume_is_backed_up_without_keys(self) -> None:
         self.volume = self.stage.volume(1)
         cloud.restart_backup(drivers.plugin('posix', {
             'required_level': 'filesystem',

@@ -43,7 +43,7 @@ class BlockingTest(base.TestCase):
         self.stage.attach(self.volume)
         self.detached = self.stage.volume(1)
 
-    def test_nobody_else_waits(self) -> None:
+    def test_nobody_else_waits_for_a_silent_libvirt(self) -> None:
         for sections in ({}, {backups.NATIVE_THREADS: {}}):
             with contextlib.closing(socket.create_server(
                     (layout.ADDRESS, 0))) as silent:

@@ -24,7 +24,7 @@ from tests.system import base
 
 class DriversTest(base.TestCase):
 
-    def test_s3_with_native_threads(self) -> None:
+    def test_s3_with_native_threads_does_what_stock_does(self) -> None:
         self.stage.boot(stage.MEMORY_MIB)
         cells = rows.row(self.stage, rows.Setting(
             's3', resources.VOLUME_TYPE, threads=True, workers=rows.SEVERAL))

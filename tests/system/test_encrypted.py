@@ -21,7 +21,7 @@ from tests.system import base
 
 class Encrypted(base.TestCase):
 
-    def test_it_is_made_consistent_and_restored(self) -> None:
+    def test_an_encrypted_volume_is_write_through_and_restored(self) -> None:
         self.server_with_volume(resources.ENCRYPTED)
         load = self.writers()
         cloud.restart_backup(drivers.plugin('posix'))

@@ -27,7 +27,7 @@ from tests.system import base
 
 class FilesTest(base.TestCase):
 
-    def test_nova_freezes_as_well(self) -> None:
+    def test_windows_hold_although_nova_freezes_as_well(self) -> None:
         self.server_with_volume(resources.FILES)
         load = self.writers()
         before = disk.settings(self.guest)

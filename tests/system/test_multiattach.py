@@ -43,7 +43,7 @@ class Multiattach(base.TestCase):
         guest.run('sh', '-c', f'until test -e {device}; do sleep 0.2; done')
         return guest, device
 
-    def test_the_worst_of_them_counts(self) -> None:
+    def test_the_worst_of_several_instances_is_the_level(self) -> None:
         cloud.restart_backup(drivers.plugin('posix', {'agent_timeout': '5'}))
         before = self.guest.state(), self.other_guest.state()
         _, metadata = self.back_up()

@@ -76,7 +76,7 @@ class FreezeWithoutLeaseTest(base.TestCase):
         console.say(f'thawed by {by} {time.monotonic() - since:.1f} s after '
                     f'cinder-backup was killed')
 
-    def test_a_restart_undoes_it(self) -> None:
+    def test_a_restart_thaws_a_guest_without_a_lease(self) -> None:
         since = self.die_while_frozen()
         cloud.restart_backup(scenes.PLUGIN)
         self.assert_thawed(since, 5, 'a restart')
@@ -84,7 +84,7 @@ class FreezeWithoutLeaseTest(base.TestCase):
             self.storage.get_backup(self.backup_), 'error', wait=60,
             failures=['available'])
 
-    def test_another_host_undoes_it(self) -> None:
+    def test_another_host_thaws_a_guest_without_a_lease(self) -> None:
         options = copy.deepcopy(scenes.PLUGIN)
         options['DEFAULT']['service_down_time'] = str(DOWN)
         since = self.die_while_frozen()

@@ -45,7 +45,7 @@ class SeveralTest(base.TestCase):
         self.stage.remove_later('backup', backup)
         return str(backup)
 
-    def test_volumes_of_one_instance_by_two_hosts(self) -> None:
+    def test_volumes_of_one_instance_by_two_hosts_do_not_collide(self) -> None:
         locks = layout.DATA / 'cinder' / OTHER
         locks.mkdir(exist_ok=True)
         cloud.restart_backup(drivers.plugin('posix'))
