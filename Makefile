@@ -16,10 +16,10 @@ help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 install: ## packages, virtual environment, guest image
-	@python3 -m tests.cloud install
+	@python3 -m tests.support.cloud install
 
 cloud: install ## bring up the test cloud
-	@python3 -m tests.cloud up
+	@python3 -m tests.support.cloud up
 
 test: pep8 unit native cinder-tests functional system ## all tests: what CI runs
 
@@ -34,47 +34,47 @@ native: install ## what runs in guests, on this kernel's loop devices; root
 	@$(STESTR) --test-path tests/native
 
 inside: install ## every call of the program in guests goes wrong, once
-	@$(PYTHON) -m tests.inside $(INSIDE)
+	@$(PYTHON) -m tests.reports.inside $(INSIDE)
 
 storm: install ## a user of the guest with 300,000 mounts, or with processes
-	@$(PYTHON) -m tests.inside.storm $(STORM)
+	@$(PYTHON) -m tests.reports.inside.storm $(STORM)
 
 cinder-tests: install ## Cinder's own backup tests, with the plugin as driver
-	@$(PYTHON) -m tests.releases --release 2026.2 --suite 'cinder$$'
+	@$(PYTHON) -m tests.reports.releases --release 2026.2 --suite 'cinder$$'
 
 releases: install ## our tests and Cinder's own in each supported release
-	@$(PYTHON) -m tests.releases $(RELEASES)
+	@$(PYTHON) -m tests.reports.releases $(RELEASES)
 
 matrix: install ## the level that each kind of volume reaches, as a table
-	@$(PYTHON) -m tests.matrix $(MATRIX)
+	@$(PYTHON) -m tests.reports.matrix $(MATRIX)
 
 pulse: install ## long write(2) calls on kernels that need a pulse
-	@$(PYTHON) -m tests.matrix.pulse $(PULSE)
+	@$(PYTHON) -m tests.reports.matrix.pulse $(PULSE)
 
 functional: install ## windows on a real guest behind a real libvirt
-	@python3 -m tests.cloud up libvirtd
+	@python3 -m tests.support.cloud up libvirtd
 	@$(THREADS) $(STESTR) --test-path tests/functional
 
 system: cloud ## backups in a real cloud
 	@$(THREADS) $(STESTR) --test-path tests/system
 
 faults: cloud ## every fault at every step of a window, then 200 at random
-	@$(PYTHON) -m tests.faults $(FAULTS)
+	@$(PYTHON) -m tests.reports.faults $(FAULTS)
 
 drivers: cloud ## each stock driver in both modes, as a table
-	@$(PYTHON) -m tests.drivers $(DRIVERS)
+	@$(PYTHON) -m tests.reports.drivers $(DRIVERS)
 
 demo: ## stock Cinder and the plugin side by side, in a real cloud
-	@python3 -m tests.demo
+	@python3 -m tests.reports.demo
 
 benchmark: cloud ## how long a window takes
-	@$(PYTHON) -m tests.demo.benchmark $(BENCHMARK)
+	@$(PYTHON) -m tests.reports.benchmark $(BENCHMARK)
 
 status: ## the test cloud's services
-	@python3 -m tests.cloud status
+	@python3 -m tests.support.cloud status
 
 down: ## stop the test cloud; its data stay
-	@test ! -d .cloud || python3 -m tests.cloud down
+	@test ! -d .cloud || python3 -m tests.support.cloud down
 
 destroy: ## stop the test cloud and remove it
-	@python3 -m tests.cloud destroy
+	@python3 -m tests.support.cloud destroy

@@ -12,58 +12,30 @@
 
 """What the functional tests share: one guest, and windows on its volumes."""
 
-import atexit
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import functools
 import pathlib
-import shutil
-import tempfile
 import time
 
-from cinder import coordination
-from oslo_config import cfg
 from oslotest import base
 
 from cinder_wt_backup.claims import claim as claims
-from cinder_wt_backup import conf
 from cinder_wt_backup.guest import reach
 from cinder_wt_backup.service import process
-from cinder_wt_backup.window import methods
 from cinder_wt_backup.window import volume as windows
-from tests.cloud import layout
-from tests.functional import live_machine
-from tests.functional import machine
-from tests.workload import host
+from tests.support.cloud import layout
+from tests.support.machines import live_machine
+from tests.support.machines import machine
+from tests.support.machines import plugin
+from tests.support.workload import host
 
 
 @functools.cache
 def shared_machine() -> live_machine.LiveMachine:
     """The guest that all tests of this process use: it takes 20 s to boot."""
     return live_machine.LiveMachine()
-
-
-def settings(**values: object) -> conf.Settings:
-    """Return the settings of a section with some options set."""
-    config = cfg.ConfigOpts()
-    config([], project='wt-functional', default_config_files=[])
-    group = conf.register(config)
-    config.set_override('libvirt_uri', 'qemu+tcp://{host}/system',
-                        conf.GROUP)
-    for name, value in values.items():
-        config.set_override(name, value, conf.GROUP)
-    return conf.read(group, methods.installed())
-
-
-def start_locks() -> None:
-    """Have Cinder's locks in this process, unless it has them."""
-    if not coordination.COORDINATOR.started:
-        locks = tempfile.mkdtemp(prefix='locks-', dir=layout.CLOUD)
-        atexit.register(shutil.rmtree, locks, ignore_errors=True)
-        cfg.CONF.set_override('backend_url', f'file://{locks}',
-                              'coordination')
-        coordination.COORDINATOR.start()
 
 
 class TestCase(base.BaseTestCase):
@@ -77,7 +49,7 @@ class TestCase(base.BaseTestCase):
         super().setUp()
         self.machine = self.booted()
         self.mounted: list[str] = []
-        start_locks()
+        plugin.start_locks()
 
     def booted(self) -> machine.Machine:
         """Return the guest that the tests use."""
@@ -117,7 +89,7 @@ class TestCase(base.BaseTestCase):
                ) -> Iterator[list[claims.Claim]]:
         """Keep a window open; the list has the verdict afterwards."""
         opened = windows.Window([self.target(disk) for disk in disks],
-                                settings(**values), process.lock)
+                                plugin.settings(**values), process.lock)
         verdict: list[claims.Claim] = []
         opened.open()
         try:
@@ -172,7 +144,7 @@ class OpenWindowTestCase(TestCase):
     def open(self, **values: object) -> windows.Window:
         """Open a window; whether it is closed is the test's affair."""
         opened = windows.Window([self.target(self.disk)],
-                                settings(**values), process.lock)
+                                plugin.settings(**values), process.lock)
         opened.open()
         self.assert_synchronous()
         return opened

@@ -17,8 +17,8 @@ import subprocess
 
 import libvirt
 
-from tests.cloud import layout
-from tests.functional import second_host
+from tests.support.cloud import layout
+from tests.support.machines import second_host
 
 USER, PASSWORD = 'cinder', 'right'
 # The second needs TLS: over TCP libvirt offers what encrypts, no other.

@@ -17,36 +17,21 @@ import time
 
 from cinder_wt_backup.claims import claim as claims
 from tests.functional import base
-from tests import guests
+from tests.support.machines import guests
 
 Level = claims.Level
 # The agent is put back by the guest itself: nothing can be run in it then.
 BLOCKED_FOR = 25
-DROP_IN = '/run/systemd/system/qemu-guest-agent.service.d/blocked.conf'
-
-
-def block_exec(seconds: int = BLOCKED_FOR) -> str:
-    """Return a script that has a guest's agent block guest-exec for a time."""
-    return f"""
-mkdir -p $(dirname {DROP_IN})
-printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/qemu-ga -b %s\\n' \
-    guest-exec >{DROP_IN}
-systemd-run -q sh -c 'sleep {seconds}; rm {DROP_IN}; \
-    systemctl daemon-reload; systemctl restart qemu-guest-agent'
-systemd-run -q sh -c 'sleep 1; \
-    systemctl daemon-reload; systemctl restart qemu-guest-agent'
-sleep 0.2
-"""
 
 
 class Freeze(base.TestCase):
     """The method freeze, where nothing can be run in the guest."""
 
-    def test_guest_exec_is_blocked(self) -> None:
+    def test_blocked_guest_exec_is_frozen_unless_forbidden(self) -> None:
         disk = self.volume()
         point = self.mount(disk.name, 'mkfs.ext4 -q')
         before = self.machine.guest.state()
-        self.machine.shell(block_exec())
+        self.machine.shell(guests.block_exec(BLOCKED_FOR))
         written = self.machine.shell(
             f'dd if=/dev/urandom of={point}/f bs=1M count=20 2>/dev/null; '
             f'sha256sum <{point}/f')
@@ -97,7 +82,7 @@ class Freeze(base.TestCase):
         self.assertEqual(Level.WRITE_THROUGH, verdict[0].level, verdict)
         self.unchanged_by(before)
 
-    def test_a_paused_guest(self) -> None:
+    def test_a_paused_guest_is_crash_consistent(self) -> None:
         disk = self.volume()
         self.machine.suspend()
         try:

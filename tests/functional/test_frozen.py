@@ -20,6 +20,7 @@ from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup.service import process
 from cinder_wt_backup.window import volume as windows
 from tests.functional import base
+from tests.support.machines import plugin
 
 Level = claims.Level
 PATIENCE = 30
@@ -44,7 +45,7 @@ class FrozenByOthers(base.OpenWindowTestCase):
         """As who froze it; fails if somebody else thawed it."""
         self.machine.shell(f'fsfreeze -u {self.point}')
 
-    def test_it_is_put_back_by_the_next_try(self) -> None:
+    def test_what_was_frozen_is_put_back_by_the_next_try(self) -> None:
         opened = self.open()
         self.freeze()
         proof = self.close(opened)
@@ -53,10 +54,10 @@ class FrozenByOthers(base.OpenWindowTestCase):
         self.assert_synchronous()
         self.thaw()
         windows.recover([self.target(self.disk)], opened.token, False,
-                        base.settings(), process.lock)
+                        plugin.settings(), process.lock)
         self.unchanged_by(self.before)
 
-    def test_it_is_put_back_by_the_lease(self) -> None:
+    def test_what_was_frozen_is_put_back_by_the_lease(self) -> None:
         opened = self.open(lease=15)
         self.freeze()
         self.close(opened)
@@ -65,7 +66,7 @@ class FrozenByOthers(base.OpenWindowTestCase):
         self.thaw()
         self.assert_put_back_in(PATIENCE)
 
-    def test_it_was_frozen_for_a_moment(self) -> None:
+    def test_a_freeze_of_a_moment_is_waited_for(self) -> None:
         opened = self.open()
         self.freeze(f'(sleep 1.5; fsfreeze -u {self.point}) '
                     '>/dev/null 2>&1 </dev/null &')
@@ -74,7 +75,8 @@ class FrozenByOthers(base.OpenWindowTestCase):
         self.unchanged_by(self.before)
 
     @ddt.data('write_through', 'freeze')
-    def test_it_was_frozen_before_and_stays_so(self, method: str) -> None:
+    def test_a_freeze_from_before_stays_and_is_the_reason(
+            self, method: str) -> None:
         self.freeze()
         with self.window(self.disk, methods=[method],
                          barrier='freeze') as verdict:

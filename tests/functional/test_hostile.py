@@ -29,8 +29,8 @@ from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup.guest.guardian import client as guardian
 from tests.functional import base
 from tests.functional import fake_agent
-from tests.functional import machine
-from tests import guests
+from tests.support.machines import guests
+from tests.support.machines import machine
 
 Level = claims.Level
 PROGRAM = pathlib.Path(fake_agent.__file__)
@@ -120,7 +120,8 @@ class HostileAgent(base.TestCase):
               'busy program', 'false report', 'long report',
               'counts too many', 'counts below none', 'counts falsely',
               "another's device")
-    def test_it_answers_falsely(self, mode: str) -> None:
+    def test_an_agent_that_answers_falsely_is_crash_consistent(
+            self, mode: str) -> None:
         proof = self.misbehaved(mode)
         self.assertIs(Level.CRASH, proof.level, proof)
         if mode not in BREAKS:
@@ -128,25 +129,27 @@ class HostileAgent(base.TestCase):
 
     @ddt.data('garbage', 'no utf-8', 'binary error', 'trickle', 'mute',
               'silent', 'other id')
-    def test_it_does_not_answer(self, mode: str) -> None:
+    def test_an_agent_that_does_not_answer_is_the_reason(
+            self, mode: str) -> None:
         proof = self.misbehaved(mode)
         self.assertIs(Level.CRASH, proof.level, proof)
         self.assertIn('guest agent', proof.reason)
 
     @ddt.data('2 MiB', '6 MiB', '12 MiB')
-    def test_it_answers_too_much(self, mode: str) -> None:
+    def test_an_agent_that_answers_too_much_is_the_reason(
+            self, mode: str) -> None:
         proof = self.misbehaved(mode, agent_timeout=10)
         self.assertIs(Level.CRASH, proof.level, proof)
         self.assertIn('guest agent', proof.reason)
 
-    def test_mount_points_are_text_to_be_frozen(self) -> None:
+    def test_mount_points_reach_the_freeze_as_text(self) -> None:
         proof = self.misbehaved('mount points')
         self.assertIs(Level.CRASH, proof.level, proof)
         asked = self.frozen()
         self.assertEqual(list(fake_agent.POINTS[:5]), asked[:5])
         self.assertNotIn('/other', asked)
 
-    def test_mount_points_of_a_report_are_text_to_be_frozen(self) -> None:
+    def test_mount_points_of_a_report_reach_the_freeze_as_text(self) -> None:
         proof = self.misbehaved('report of points', barrier='freeze')
         # Its word is all that there is; the freeze was none.
         self.assertIs(Level.WRITE_THROUGH, proof.level, proof)
@@ -164,7 +167,7 @@ class HostileAgent(base.TestCase):
 class Afterwards(base.TestCase):
     """Nothing of it lasts."""
 
-    def test_the_real_agent_again(self) -> None:
+    def test_nothing_lasts_once_the_real_agent_is_back(self) -> None:
         disk = self.volume()
         self.mount(disk.name, 'mkfs.ext4 -q')
         before = self.machine.guest.state()

@@ -55,7 +55,7 @@ class Lease(base.OpenWindowTestCase):
         self.assertEqual(['undone'], [
             fs.undo for fs in mine.release().filesystems])
 
-    def test_the_host_dies(self) -> None:
+    def test_a_guest_puts_itself_back_when_the_host_dies(self) -> None:
         opened = self.open(lease=5)
         self.assert_put_back_in(5 + PATIENCE)
         opened.cover()
@@ -63,7 +63,7 @@ class Lease(base.OpenWindowTestCase):
         self.assertEqual(Level.FLUSHED, proof.level, proof)
         self.assertIn('lease', proof.reason)
 
-    def test_the_agent_is_restarted_in_the_window(self) -> None:
+    def test_a_restarted_agent_keeps_the_level(self) -> None:
         opened = self.open(lease=60)
         self.machine.guest.spawn('systemctl', 'restart', 'qemu-guest-agent')
         time.sleep(2)
@@ -73,7 +73,7 @@ class Lease(base.OpenWindowTestCase):
         self.assertEqual(Level.WRITE_THROUGH, proof.level, proof)
         self.unchanged_by(self.before)
 
-    def test_the_agent_is_killed_while_it_starts(self) -> None:
+    def test_an_agent_killed_during_the_start_leaves_nothing(self) -> None:
         mine = self.as_host('aaaaaaaa')
         self.machine.guest.spawn('sh', '-c', 'sleep 1; systemctl kill '
                                  '--signal=KILL qemu-guest-agent')
@@ -85,8 +85,7 @@ class Lease(base.OpenWindowTestCase):
         self.machine.guest.wait()
         self.assert_put_back_in(8 + PATIENCE)
 
-    def test_where_systemd_leaves_nothing_behind_nothing_is_changed(
-            self) -> None:
+    def test_nothing_is_changed_without_systemd_run(self) -> None:
         self.machine.shell('mv /usr/bin/systemd-run /usr/bin/hidden')
         self.addCleanup(self.machine.shell,
                         'mv /usr/bin/hidden /usr/bin/systemd-run')
@@ -96,7 +95,7 @@ class Lease(base.OpenWindowTestCase):
         self.assertIn('systemd-run', str(error))
         self.unchanged_by(self.before)
 
-    def test_it_is_no_part_of_the_agents_service(self) -> None:
+    def test_the_guardian_is_no_part_of_the_agents_service(self) -> None:
         mine = self.as_host('aaaaaaaa')
         mine.start(self.wish())
         self.assertIn('.scope', self.machine.shell(
@@ -105,7 +104,7 @@ class Lease(base.OpenWindowTestCase):
         self.assert_released(mine)
         self.assert_put_back_in(PATIENCE)
 
-    def test_another_host_waits_and_takes_nothing_over(self) -> None:
+    def test_another_host_is_refused_and_takes_nothing_over(self) -> None:
         mine, other = self.as_host('aaaaaaaa'), self.as_host('bbbbbbbb')
         mine.start(self.wish())
         self.assertRaises(exceptions.GuardianBusy, other.start, self.wish())
@@ -131,7 +130,7 @@ class Lease(base.OpenWindowTestCase):
         self.assertRaises(exceptions.GuardianLapsed, mine.release)
         self.assert_put_back_in(PATIENCE)
 
-    def test_frozen_root_file_system_is_thawed(self) -> None:
+    def test_a_frozen_root_file_system_is_thawed(self) -> None:
         self.disk = self.machine.boot_volume
         mine = self.as_host('aaaaaaaa')
         mine.start(self.wish(9, freeze=5))
@@ -141,7 +140,7 @@ class Lease(base.OpenWindowTestCase):
         self.assertRaises(exceptions.GuardianLapsed, mine.release)
         self.assert_put_back_in(PATIENCE)
 
-    def test_frozen_it_is_thawed_long_before_the_lease_ends(self) -> None:
+    def test_a_freeze_is_ended_long_before_the_lease_ends(self) -> None:
         mine = self.as_host('aaaaaaaa')
         mine.start(self.wish(60, freeze=3))
         self.assertEqual(1, self.agent.freeze([self.point]))
@@ -172,11 +171,11 @@ class Tools(base.TestCase):
         self.unchanged_by(before)
         return verdict[0]
 
-    def test_without_perl_and_mount(self) -> None:
+    def test_without_perl_and_mount_it_is_write_through(self) -> None:
         proof = self._window_without()
         self.assertEqual(Level.WRITE_THROUGH, proof.level, proof)
 
-    def test_without_python_it_is_flushed(self) -> None:
+    def test_without_python_and_freeze_it_is_flushed(self) -> None:
         proof = self._window_without('/usr/bin/python3',
                                      methods=['write_through'])
         self.assertEqual(Level.FLUSHED, proof.level, proof)

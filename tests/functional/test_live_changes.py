@@ -21,11 +21,11 @@ import ddt
 
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup.guest import reach
-from tests.cloud import layout
 from tests.functional import base
-from tests.functional import live_machine
-from tests.functional import machine
-from tests.functional import second_host
+from tests.support.cloud import layout
+from tests.support.machines import live_machine
+from tests.support.machines import machine
+from tests.support.machines import second_host
 
 Level = claims.Level
 LEASE = 10
@@ -99,7 +99,7 @@ class LiveChanges(base.TestCase):
         self.assert_level(Level.WRITE_THROUGH, '', verdict)
         self.unchanged_by(before)
 
-    def test_it_is_paused(self) -> None:
+    def test_a_pause_is_crash_consistent_and_put_back(self) -> None:
         disk, _point = self.mounted_volume()
         before = self.machine.guest.state()
         with self.open(disk, lease=LEASE, agent_timeout=5) as verdict:
@@ -108,7 +108,7 @@ class LiveChanges(base.TestCase):
         self.assert_level(Level.CRASH, 'does not run', verdict)
         self.assert_put_back(before)
 
-    def test_it_is_paused_and_resumed(self) -> None:
+    def test_a_pause_that_has_ended_keeps_the_level(self) -> None:
         disk, _point = self.mounted_volume()
         before = self.machine.guest.state()
         with self.open(disk) as verdict:
@@ -118,7 +118,7 @@ class LiveChanges(base.TestCase):
         self.assert_level(Level.WRITE_THROUGH, '', verdict)
         self.unchanged_by(before)
 
-    def test_it_is_resumed_when_it_is_looked_for(self) -> None:
+    def test_a_pause_that_ends_in_the_close_keeps_the_level(self) -> None:
         disk, _point = self.mounted_volume()
         before = self.machine.guest.state()
         resume = threading.Timer(2, self.machine.resume)
@@ -129,7 +129,7 @@ class LiveChanges(base.TestCase):
         self.assert_level(Level.WRITE_THROUGH, '', verdict)
         self.unchanged_by(before)
 
-    def test_it_is_shut_off(self) -> None:
+    def test_a_guest_that_is_shut_off_is_flushed(self) -> None:
         disk, point = self.mounted_volume()
         self.machine.define()
         self.addCleanup(self.machine.undefine)
@@ -140,7 +140,7 @@ class LiveChanges(base.TestCase):
         self.assert_level(Level.FLUSHED, 'was shut off', verdict)
         self.assert_next_window_holds(disk)
 
-    def test_it_is_rebooted(self) -> None:
+    def test_a_guest_that_is_rebooted_is_flushed(self) -> None:
         disk, point = self.mounted_volume()
         with self.open(disk) as verdict:
             self.machine.reboot()
@@ -149,7 +149,7 @@ class LiveChanges(base.TestCase):
         self.assert_next_window_holds(disk)
 
     @ddt.data(EXT4, BTRFS)
-    def test_the_volume_is_detached(self, mkfs: str) -> None:
+    def test_a_volume_that_is_detached_is_flushed(self, mkfs: str) -> None:
         disk = self.machine.add_disk()
         self.mount(disk.name, mkfs)
         before = self.machine.guest.state()
@@ -159,7 +159,7 @@ class LiveChanges(base.TestCase):
         # Not even what has lost its disk stays synchronous.
         self.unchanged_by(before)
 
-    def test_the_volume_grows(self) -> None:
+    def test_a_volume_that_grows_keeps_the_level(self) -> None:
         disk, point = self.mounted_volume()
         with self.open(disk) as verdict:
             self.machine.resize(disk, 2 * machine.DISK_SIZE)
@@ -187,7 +187,7 @@ class LiveChanges(base.TestCase):
         (BTRFS, 'mount -o remount,ro {1}', Level.WRITE_THROUGH, '',
          'ro,relatime ro,space_cache=v2,subvolid=5,subvol=/'))
     @ddt.unpack
-    def test_the_admin_changes_the_mount(
+    def test_a_mount_that_the_admin_changes_stays_so(
             self, mkfs: str, change: str, level: Level, words: str,
             options: str) -> None:
         disk, point = self.mounted_volume(mkfs)
@@ -197,7 +197,7 @@ class LiveChanges(base.TestCase):
         self.assertEqual(options, self.machine.shell(OPTIONS.format(point)))
         self.assertEqual('', self.machine.guest.left())
 
-    def test_it_is_migrated(self) -> None:
+    def test_a_guest_that_is_migrated_keeps_the_level(self) -> None:
         other = self.useFixture(second_host.SecondHost())
         self.uris = (layout.LIBVIRT_TCP_URI, other.uri)
         disk, _point = self.mounted_volume()

@@ -16,8 +16,8 @@
 import ddt
 
 from tests.functional import base
-from tests.matrix import cases
-from tests.matrix import run
+from tests.support.matrix import cases
+from tests.support.matrix import run
 
 NAMES = ('ext4 on the whole disk', 'xfs on the whole disk',
          'btrfs on the whole disk', 'vfat on the whole disk',
@@ -34,7 +34,7 @@ NAMES = ('ext4 on the whole disk', 'xfs on the whole disk',
 class MatrixTest(base.TestCase):
 
     @ddt.data(*NAMES)
-    def test_it_reaches_its_level(self, name: str) -> None:
+    def test_a_case_of_the_matrix_reaches_its_level(self, name: str) -> None:
         case = next(case for case in cases.CASES if case.name == name)
         result = run.run(self.machine, case)
         self.assertEqual('', result.problem, result)

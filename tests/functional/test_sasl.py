@@ -42,7 +42,7 @@ class Sasl(base.BaseTestCase):
                                      host.__enter__))
 
     @ddt.data('DIGEST-MD5', 'SCRAM-SHA-256')
-    def test_the_password_is_right(self, mechanism: str) -> None:
+    def test_the_right_password_connects(self, mechanism: str) -> None:
         uri = f'{self.uris[mechanism]}&authfile={self.host.auth_conf()}'
         with compute_host.Hypervisor(uri, TIMEOUT) as host:
             self.assertEqual(0, host.running())
@@ -50,13 +50,15 @@ class Sasl(base.BaseTestCase):
                               str(uuid.uuid4()))
 
     @ddt.data('DIGEST-MD5', 'SCRAM-SHA-256')
-    def test_the_password_is_wrong(self, mechanism: str) -> None:
+    def test_a_wrong_password_says_check_the_credentials(
+            self, mechanism: str) -> None:
         wrong = self.host.auth_conf(password='wrong')
         self.assertIn('check the credentials for it',
                       self.refused(f'{self.uris[mechanism]}&authfile={wrong}'))
 
     @ddt.data('DIGEST-MD5', 'SCRAM-SHA-256')
-    def test_there_are_no_credentials(self, mechanism: str) -> None:
+    def test_missing_credentials_say_where_to_put_them(
+            self, mechanism: str) -> None:
         folder = self.useFixture(fixtures.TempDir())
         self.useFixture(fixtures.EnvironmentVariable(
             'LIBVIRT_AUTH_FILE', folder.join('auth.conf')))
@@ -65,6 +67,6 @@ class Sasl(base.BaseTestCase):
         self.assertIn('put them into libvirt\'s auth.conf',
                       self.refused(self.uris[mechanism]))
 
-    def test_the_file_named_in_the_uri_is_not_there(self) -> None:
+    def test_a_missing_file_of_credentials_says_check_the_uri(self) -> None:
         self.assertIn('check libvirt_uri', self.refused(
             f'{self.uris["DIGEST-MD5"]}&authfile=/nowhere/auth.conf'))

@@ -24,8 +24,8 @@ class Unsafe(base.TestCase):
     @ddt.data(("cache='unsafe'", 'disk_cachemodes'),
               ("cache='none' error_policy='ignore'", 'error_policy'))
     @ddt.unpack
-    def test_nothing_is_claimed_and_nothing_changed(self, driver: str,
-                                                    reason: str) -> None:
+    def test_an_unsafe_disk_claims_nothing_and_is_not_changed(
+            self, driver: str, reason: str) -> None:
         disk = self.machine.add_disk(driver=driver)
         self.addCleanup(self.machine.detach, disk)
         point = self.mount(disk.name, 'mkfs.ext4 -q')
@@ -37,7 +37,7 @@ class Unsafe(base.TestCase):
         self.assertIn(reason, verdict[0].reason)
         self.unchanged_by(before)
 
-    def test_another_disk_of_that_guest_is_none_of_them(self) -> None:
+    def test_a_safe_disk_beside_an_unsafe_one_is_write_through(self) -> None:
         unsafe = self.machine.add_disk(driver="cache='unsafe'")
         self.addCleanup(self.machine.detach, unsafe)
         disk = self.volume()

@@ -38,7 +38,7 @@ while True:
 class WriteThrough(base.TestCase):
     """Writers go on, nothing acknowledged is lost, nothing is left behind."""
 
-    def test_btrfs_that_was_scanned_by_another_name(self) -> None:
+    def test_btrfs_scanned_by_another_name_is_write_through(self) -> None:
         disk = self.volume()
         link = f'/dev/disk/by-id/virtio-{disk.volume[:20]}'
         self.machine.shell(f'udevadm settle; mkfs.btrfs -q {link}; '
@@ -61,7 +61,7 @@ class WriteThrough(base.TestCase):
             AssertionError, self.assert_nothing_lost, load, status,
             self.restored(snapshot).name)
 
-    def test_partitions_and_nested_mounts(self) -> None:
+    def test_partitions_and_nested_mounts_lose_nothing(self) -> None:
         disk = self.volume()
         self.machine.shell(f'printf ",400M\\n,\\n" | '
                            f'sfdisk -q /dev/{disk.name}; udevadm settle')
@@ -183,7 +183,7 @@ class WriteThrough(base.TestCase):
         (':', '{0}', 'fsck.ext4 -fn {0}', ':'),
         (':', '{0}', 'mkfs.ext4 -q -F {0}', ':'))
     @ddt.unpack
-    def test_the_admin_takes_it_apart_in_the_window(
+    def test_the_admin_can_take_a_volume_apart_in_the_window(
             self, make: str, on: str, apart: str, remove: str) -> None:
         disk = self.volume()
         device = f'/dev/{disk.name}'

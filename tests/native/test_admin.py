@@ -23,7 +23,7 @@ import time
 import ddt
 
 from cinder_wt_backup.guest.guardian.inside import protocol
-from tests.native import base
+from tests.support.loop import base
 
 Status = protocol.Status
 GOING_DOWN = 0x8004587d         # EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN
@@ -46,7 +46,7 @@ class AdminTest(base.TestCase):
         self.assertIn('sync', self.options())
 
     @ddt.data('ext4', 'xfs', 'btrfs')
-    def test_read_only_stays(self, kind: str) -> None:
+    def test_a_read_only_file_system_stays_so(self, kind: str) -> None:
         disk = self.disk(kind)
         base.run('mount', '-o', 'remount,ro', str(self.point))
         self.open_window(disk, 'ro')
@@ -54,7 +54,7 @@ class AdminTest(base.TestCase):
         self.assertIn('ro', self.options())
 
     @ddt.data('ext4', 'xfs', 'btrfs')
-    def test_remounted_read_only_meanwhile(self, kind: str) -> None:
+    def test_a_remount_read_only_in_the_window_stays(self, kind: str) -> None:
         disk = self.disk(kind)
         self.open_window(disk)
         base.run('mount', '-i', '-o', 'remount,ro', str(self.point))
@@ -63,7 +63,7 @@ class AdminTest(base.TestCase):
         self.assertNotIn('sync', self.options())
 
     @ddt.data('ext4', 'xfs', 'btrfs')
-    def test_mounted_anew_with_sync_meanwhile(self, kind: str) -> None:
+    def test_a_new_mount_with_sync_keeps_it(self, kind: str) -> None:
         disk = self.disk(kind)
         self.open_window(disk)
         base.run('umount', str(self.point))
@@ -73,7 +73,7 @@ class AdminTest(base.TestCase):
                          (ended.status, ended.undone))
         self.assertIn('sync', self.options())
 
-    def test_unmounted_checked_and_removed_meanwhile(self) -> None:
+    def test_an_unmounted_device_can_be_checked_in_the_window(self) -> None:
         disk = self.disk('ext4')
         self.open_window(disk)
         (self.point / 'big').write_bytes(os.urandom(4 << 20))
@@ -84,7 +84,7 @@ class AdminTest(base.TestCase):
         self.assertEqual([], ended.mounted)
 
     @ddt.data('ext4', 'xfs', 'btrfs')
-    def test_unmounted_and_made_anew_meanwhile(self, kind: str) -> None:
+    def test_a_file_system_made_anew_is_not_touched(self, kind: str) -> None:
         disk = self.disk(kind)
         self.open_window(disk)
         (self.point / 'big').write_bytes(os.urandom(4 << 20))
@@ -95,7 +95,7 @@ class AdminTest(base.TestCase):
         self.assertEqual(['other'], self.release().undone)
         self.assertIn('sync', self.options())
 
-    def test_it_grows_meanwhile(self) -> None:
+    def test_a_file_system_that_grows_in_the_window_is_undone(self) -> None:
         """As ext4 does in a guest, in tests/functional/test_live_changes."""
         disk = self.disk('xfs')
         size = os.statvfs(self.point).f_blocks
@@ -108,7 +108,8 @@ class AdminTest(base.TestCase):
         self.assertGreater(os.statvfs(self.point).f_blocks, size)
 
     @ddt.data('ext4', 'xfs')
-    def test_its_device_fails_meanwhile(self, kind: str) -> None:
+    def test_a_device_that_fails_in_the_window_is_undone(
+            self, kind: str) -> None:
         """As the kernel shuts it down then: nothing can be written to it."""
         disk = self.disk(kind)
         self.open_window(disk)
@@ -122,7 +123,8 @@ class AdminTest(base.TestCase):
         base.run('umount', str(self.point))
 
     @ddt.data('ext4', 'xfs')
-    def test_its_device_has_failed_before(self, kind: str) -> None:
+    def test_a_device_that_failed_before_is_not_flushed(
+            self, kind: str) -> None:
         disk = self.disk(kind)
         opened = os.open(self.point, os.O_RDONLY)
         fcntl.ioctl(opened, GOING_DOWN, struct.pack('=I', 2))
@@ -134,7 +136,7 @@ class AdminTest(base.TestCase):
         self.assertEqual(Status.DONE, self.release().status)
         self.assertNotIn('sync', self.options())
 
-    def test_everything_is_told_to_end(self) -> None:
+    def test_sigterm_to_all_ends_the_window(self) -> None:
         """As at a shutdown: SIGTERM to all, then SIGKILL to what is left."""
         self.open_window(self.disk('ext4'))
         self.kill(self.holders(), signal.SIGTERM)
@@ -142,7 +144,8 @@ class AdminTest(base.TestCase):
         self.assertEqual(Status.LAPSED, self.release().status)
 
     @ddt.data('ext4', 'xfs')
-    def test_unmounted_lazily_with_an_open_folder(self, kind: str) -> None:
+    def test_a_lazy_unmount_with_an_open_folder_is_undone(
+            self, kind: str) -> None:
         disk = self.disk(kind)
         self.open_window(disk)
         (self.point / 'deep').mkdir()
@@ -152,7 +155,7 @@ class AdminTest(base.TestCase):
         self.assertFalse(os.fstatvfs(held).f_flag & os.ST_SYNCHRONOUS)
         os.close(held)
 
-    def test_what_he_made_read_only_before_stays_so(self) -> None:
+    def test_a_lazy_unmount_leaves_read_only_what_was_made_so(self) -> None:
         self.open_window(self.disk('ext4'))
         base.run('mount', '-i', '-o', 'remount,ro', str(self.point))
         held = os.open(self.point, os.O_RDONLY)
@@ -161,7 +164,7 @@ class AdminTest(base.TestCase):
         self.assertTrue(os.fstatvfs(held).f_flag & os.ST_RDONLY)
         os.close(held)
 
-    def test_unmounted_lazily_with_an_open_file_is_stuck(self) -> None:
+    def test_a_lazy_unmount_with_an_open_file_is_stuck(self) -> None:
         disk = self.disk('ext4')
         self.open_window(disk)
         file = open(self.point / 'file', 'w')
@@ -187,7 +190,7 @@ class AdminTest(base.TestCase):
             base.run('fsfreeze', '-u', str(self.point))
         self.wait_until_undone()
 
-    def test_a_freeze_of_ours_has_an_end(self) -> None:
+    def test_a_freeze_of_ours_is_ended_when_overdue(self) -> None:
         disk = self.disk('ext4')
         self.open_window(disk, freeze=1, barrier='always')
         base.run('fsfreeze', '-f', str(self.point))
@@ -196,7 +199,7 @@ class AdminTest(base.TestCase):
         self.assertGreater(time.monotonic() - started, 0.4)
         self.assertEqual(['undone'], self.release().undone)
 
-    def test_a_freeze_after_thawed_is_not_ours(self) -> None:
+    def test_a_freeze_after_ours_was_thawed_is_not_ended(self) -> None:
         disk = self.disk('ext4')
         self.open_window(disk, freeze=1, barrier='always')
         self.assertEqual(Status.DONE, self.command('thawed').status)
@@ -206,14 +209,15 @@ class AdminTest(base.TestCase):
         self.assertEqual(['undone'], self.release().undone)
 
     @ddt.data('ext4', 'xfs', 'btrfs')
-    def test_a_pulse(self, kind: str) -> None:
+    def test_a_pulse_leaves_the_file_system_thawed(self, kind: str) -> None:
         disk = self.disk(kind)
         ended = self.open_window(disk, pulse='always')
         self.assertEqual('done', ended.report['filesystems'][0]['pulse'])
         (self.point / 'file').write_text('thawed')
         self.release()
 
-    def test_only_in_another_namespace(self) -> None:
+    def test_a_mount_in_another_namespace_only_is_flagged_and_undone(
+            self) -> None:
         disk = self.disk('ext4')
         other = subprocess.Popen(['unshare', '-m', 'sleep', '60'])
         self.addCleanup(other.wait)
@@ -249,7 +253,7 @@ class ByOptionsTest(base.TestCase):
         self.volume_disk = self.disk('ext4')
         self.assertEqual(['flagged'], self.start(self.volume_disk).states)
 
-    def test_hidden_it_is_stuck_until_it_is_not(self) -> None:
+    def test_a_hidden_file_system_is_stuck_until_it_is_seen(self) -> None:
         base.run('mount', '-t', 'tmpfs', 'none', str(self.point))
         ended = self.release()
         self.assertEqual((Status.STUCK, ['stuck']),
@@ -257,18 +261,18 @@ class ByOptionsTest(base.TestCase):
         base.run('umount', str(self.point))
         self.wait_until_undone()
 
-    def test_an_option_that_a_remount_moves_tells_nothing(self) -> None:
+    def test_a_remount_with_another_option_is_undone(self) -> None:
         base.run('mount', '-i', '-o', 'remount,sync,lazytime',
                  str(self.point))
         self.assertEqual(['undone'], self.release().undone)
         self.assertNotIn('sync', self.options())
 
-    def test_unmounted_it_is_gone(self) -> None:
+    def test_an_unmounted_file_system_counts_as_gone(self) -> None:
         base.run('umount', str(self.point))
         self.assertEqual((Status.DONE, ['other']), (
             (ended := self.release()).status, ended.undone))
 
-    def test_mounted_anew_with_other_options_it_is_another_one(self) -> None:
+    def test_a_new_mount_with_other_options_is_not_touched(self) -> None:
         base.run('umount', str(self.point))
         self.mount(self.volume_disk.device, self.point, 'sync,nodelalloc')
         self.assertEqual(['other'], self.release().undone)

@@ -21,7 +21,7 @@ import time
 import ddt
 
 from cinder_wt_backup.guest.guardian.inside import protocol
-from tests.native import base
+from tests.support.loop import base
 
 Status = protocol.Status
 WINDOWS = 12                    # while things are exchanged
@@ -86,7 +86,8 @@ class ExchangeTest(base.TestCase):
             self.look()
         self.assertEqual([], self.seen_wrong)
 
-    def test_a_parent_of_the_mount_point(self) -> None:
+    def test_an_exchanged_parent_of_the_mount_point_flags_no_other(
+            self) -> None:
         for name, disk in (('a', self.volume_disk), ('b', self.other)):
             (self.scratch / name / 'mnt').mkdir(parents=True)
             self.mount(disk.device, self.scratch / name / 'mnt')
@@ -102,7 +103,7 @@ class ExchangeTest(base.TestCase):
         exchanging.stop()
         self.assertGreater(exchanging.rounds, 100)
 
-    def test_a_parent_becomes_a_link_to_another(self) -> None:
+    def test_a_parent_that_becomes_a_link_flags_no_other(self) -> None:
         for name, disk in (('a', self.volume_disk), ('b', self.other)):
             (self.scratch / name / 'mnt').mkdir(parents=True)
             self.mount(disk.device, self.scratch / name / 'mnt')
@@ -116,7 +117,7 @@ class ExchangeTest(base.TestCase):
         exchanging.stop()
         self.assertGreater(exchanging.rounds, 100)
 
-    def test_what_is_mounted(self) -> None:
+    def test_an_exchanged_mount_flags_no_other(self) -> None:
         """The mount id and the path are the same each time."""
         def mounted(disk: base.Disk) -> None:
             base.LIBC.mount(disk.device.encode(), os.fsencode(self.point),
@@ -170,26 +171,29 @@ class LimitTest(base.TestCase):
                         str(group))
 
     @ddt.data(*range(1, 9))
-    def test_so_many_processes(self, number: int) -> None:
+    def test_few_processes_leave_nothing_half_done(self, number: int) -> None:
         self.limited('pids', 'pids.max', number)
         started = self.window()
         if number == 8:         # sh, the call, supervisor, worker, a look
             self.assertEqual(['flagged'], started.states, started.report)
 
     @ddt.data(4, 8, 12, 16, 20, 24, 32, 64)
-    def test_so_much_memory(self, mebibytes: int) -> None:
+    def test_little_memory_leaves_nothing_half_done(
+            self, mebibytes: int) -> None:
         self.limited('memory', 'memory.limit_in_bytes', mebibytes << 20)
         started = self.window()
         if mebibytes == 64:
             self.assertEqual(['flagged'], started.states, started.report)
 
     @ddt.data(*range(8, 64, 4))
-    def test_so_much_room_for_addresses(self, mebibytes: int) -> None:
+    def test_few_addresses_leave_nothing_half_done(
+            self, mebibytes: int) -> None:
         self.through = ('prlimit', f'--as={mebibytes << 20}')
         self.window()
 
     @ddt.data(4, 6, 8, 10, 12, 16, 24)
-    def test_so_many_descriptors(self, number: int) -> None:
+    def test_few_descriptors_leave_nothing_half_done(
+            self, number: int) -> None:
         self.through = ('prlimit', f'--nofile={number}')
         started = self.window()
         if number == 24:

@@ -17,7 +17,7 @@ import signal
 import subprocess
 
 from cinder_wt_backup.guest.guardian.inside import protocol
-from tests.native import base
+from tests.support.loop import base
 
 Status = protocol.Status
 
@@ -32,14 +32,14 @@ class DeathTest(base.TestCase):
         self.assertEqual(['flagged'], self.start(self.volume_disk,
                                                  **fields).states)
 
-    def test_the_supervisor_is_killed(self) -> None:
+    def test_workers_undo_when_the_supervisor_is_killed(self) -> None:
         self.open_window()
         self.kill(self.holders()[:1])
         self.wait_until_undone()
         self.assertEqual(Status.LAPSED, self.release().status)
         self.assertFalse((base.RECORD / 'journal').exists())
 
-    def test_a_worker_is_killed(self) -> None:
+    def test_the_window_is_undone_when_a_worker_is_killed(self) -> None:
         self.open_window()
         self.kill(self.holders()[1:])
         self.wait_until_undone()
@@ -53,19 +53,19 @@ class DeathTest(base.TestCase):
         self.wait_for(lambda: not self.holders())
         self.assertIn('sync', self.options())
 
-    def test_all_are_killed_and_a_release_undoes(self) -> None:
+    def test_a_release_undoes_after_all_are_killed(self) -> None:
         self._kill_all()
         self.assertEqual(Status.LAPSED, self.release().status)
         self.wait_until_undone()
 
-    def test_all_are_killed_and_the_next_start_undoes_first(self) -> None:
+    def test_the_next_start_undoes_first_after_all_are_killed(self) -> None:
         self._kill_all()
         self.token = 'feedbeef'
         self.assertEqual(['flagged'], self.start(self.volume_disk).states)
         self.assertEqual(['undone'], self.release().undone)
         self.assertNotIn('sync', self.options())
 
-    def test_all_are_killed_and_inode32_is_said_again(self) -> None:
+    def test_a_release_after_all_are_killed_says_inode32_again(self) -> None:
         base.run('umount', str(self.point))
         self.volume_disk = self.disk('xfs', 'inode32')
         before = self.options()
@@ -73,8 +73,7 @@ class DeathTest(base.TestCase):
         self.assertEqual(Status.LAPSED, self.command('release').status)
         self.assertEqual(before, self.options())
 
-    def test_the_supervisor_is_killed_in_a_freeze_that_nobody_ends(
-            self) -> None:
+    def test_workers_end_a_freeze_when_the_supervisor_is_killed(self) -> None:
         self.open_window(freeze=2, barrier='always')
         base.run('fsfreeze', '-f', str(self.point))
         self.kill(self.holders()[:1])
@@ -82,7 +81,7 @@ class DeathTest(base.TestCase):
         self.wait_until_undone()
         self.assertEqual(Status.LAPSED, self.release().status)
 
-    def test_the_supervisor_is_killed_and_its_host_thaws(self) -> None:
+    def test_a_release_undoes_at_once_without_the_supervisor(self) -> None:
         """Nobody else's freeze is ended then: workers need not wait for it."""
         self.open_window(freeze=30, barrier='always')
         self.kill(self.holders()[:1])
@@ -91,7 +90,7 @@ class DeathTest(base.TestCase):
         self.assertNotIn('sync', self.options())
         self.assertFalse(base.RECORD.exists())
 
-    def test_a_release_that_overtakes_its_start_is_not_the_end(self) -> None:
+    def test_a_release_that_overtakes_its_start_is_stuck(self) -> None:
         request = f'{{"token": "{self.token}"}}'
         command = ['sh', '-c', 'read line; true', 'guardian', 'start', request]
         for user, status in (([], Status.STUCK), ([
@@ -105,13 +104,13 @@ class DeathTest(base.TestCase):
             start.communicate(b'\n')
         self.assertEqual(Status.LAPSED, self.release().status)
 
-    def test_a_shut_down_undoes_now(self) -> None:
+    def test_sigterm_to_the_supervisor_undoes_at_once(self) -> None:
         self.open_window()
         self.kill(self.holders()[:1], signal.SIGTERM)
         self.wait_until_undone()
         self.assertEqual(Status.LAPSED, self.release().status)
 
-    def test_the_lease_ends(self) -> None:
+    def test_the_end_of_the_lease_undoes(self) -> None:
         self.open_window(lease=1)
         self.wait_until_undone()
         self.assertEqual(Status.LAPSED, self.release().status)
@@ -133,7 +132,7 @@ class DeathTest(base.TestCase):
         self.assertNotIn('sync', self.options())
         (base.RECORD / 'journal').unlink()
 
-    def test_everything_is_locked_in_memory(self) -> None:
+    def test_every_process_has_its_memory_locked(self) -> None:
         self.open_window()
         for process in self.holders():
             status = pathlib.Path(f'/proc/{process}/status').read_text()

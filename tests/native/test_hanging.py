@@ -24,7 +24,7 @@ import ddt
 
 from cinder_wt_backup.guest.guardian.inside import assemble
 from cinder_wt_backup.guest.guardian.inside import protocol
-from tests.native import base
+from tests.support.loop import base
 
 Status = protocol.Status
 VALUES = {'sys/vm/dirty_background_bytes': '4096',
@@ -35,7 +35,7 @@ VALUES = {'sys/vm/dirty_background_bytes': '4096',
 @ddt.ddt
 class HangingTest(base.TestCase):
 
-    def test_a_worker_that_hangs_is_helped_but_waited_for(self) -> None:
+    def test_a_release_undoes_for_a_hanging_worker_but_is_stuck(self) -> None:
         self.assertEqual(['flagged'], self.start(self.disk('ext4')).states)
         worker = self.holders()[1:]
         self.kill(worker, signal.SIGSTOP)
@@ -46,7 +46,7 @@ class HangingTest(base.TestCase):
         self.kill(worker, signal.SIGCONT)
         self.wait_until_undone()
 
-    def test_a_new_start_needs_the_whole_claim(self) -> None:
+    def test_a_start_is_busy_until_the_last_worker_has_ended(self) -> None:
         disk = self.disk('ext4')
         self.start(disk)
         supervisor, worker = self.holders()
@@ -59,7 +59,7 @@ class HangingTest(base.TestCase):
         self.assertEqual(['flagged'], self.start(disk).states)
         self.release()
 
-    def test_a_release_beside_a_worker_that_hangs_alone(self) -> None:
+    def test_a_release_undoes_for_a_worker_that_hangs_alone(self) -> None:
         self.start(self.disk('ext4'))
         supervisor, worker = self.holders()
         self.kill([worker], signal.SIGSTOP)
@@ -70,7 +70,7 @@ class HangingTest(base.TestCase):
         self.wait_until_undone()
         self.assertEqual(Status.LAPSED, self.release().status)
 
-    def test_a_pulse_meets_a_freeze_of_somebody_else(self) -> None:
+    def test_a_pulse_does_not_end_a_freeze_of_somebody_else(self) -> None:
         disk = self.disk('ext4')
         self.start(disk)
         base.run('fsfreeze', '-f', str(self.point))
@@ -83,7 +83,7 @@ class HangingTest(base.TestCase):
         base.run('fsfreeze', '-u', str(self.point))     # fails when thawed
         self.release()
 
-    def test_a_pulse_is_killed_between_its_freeze_and_its_thaw(self) -> None:
+    def test_a_pulse_killed_in_its_freeze_leaves_it_thawed(self) -> None:
         disk = self.disk('ext4')
         self.start(disk)
         from cinder_wt_backup.guest.guardian.inside import journal
@@ -102,7 +102,8 @@ class HangingTest(base.TestCase):
         self.release()
 
     @ddt.data(*range(8))
-    def test_killed_at_any_moment_then_released(self, seed: int) -> None:
+    def test_a_release_undoes_after_a_kill_at_any_moment(
+            self, seed: int) -> None:
         chance = random.Random(seed)    # noqa: S311
         disk = self.disk(chance.choice(['ext4', 'xfs', 'btrfs']))
         before = self.options()
@@ -154,7 +155,7 @@ class DrainTest(base.TestCase):
     def _value(self, name: str) -> int:
         return int((self.fakes / name).read_text().split()[0])
 
-    def test_thresholds_are_as_before(self) -> None:
+    def test_a_drain_leaves_thresholds_as_before(self) -> None:
         ended = self.start(self.volume_disk, drain=1)
         self.assertIn('late', ended.remarks)
         self.assertEqual(20000, ended.report['dirty_kb'])
@@ -180,12 +181,12 @@ class DrainTest(base.TestCase):
         self.kill(holders if everybody else holders[:1])
         agent.wait()
 
-    def test_workers_put_thresholds_back(self) -> None:
+    def test_workers_put_thresholds_back_without_the_supervisor(self) -> None:
         self._dies_while_draining(everybody=False)
         self.wait_for(lambda: self._value('dirty_writeback_centisecs') == 500)
         self.release()
 
-    def test_a_recovery_puts_thresholds_back(self) -> None:
+    def test_a_release_puts_thresholds_back_after_all_are_killed(self) -> None:
         self._dies_while_draining(everybody=True)
         self.assertEqual(Status.LAPSED, self.command('release').status)
         self.assertEqual(500, self._value('dirty_writeback_centisecs'))

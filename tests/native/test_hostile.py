@@ -20,8 +20,8 @@ import time
 import ddt
 
 from cinder_wt_backup.guest.guardian.inside import protocol
-from tests.native import base
 from tests.native import fuse
+from tests.support.loop import base
 
 Status = protocol.Status
 MANY = 15000
@@ -34,7 +34,8 @@ class HostileTest(base.TestCase):
               b'7:1 - ext4 x', b'\xff\xfe', b"a'$(touch pwned)`", b' ',
               b'\xe3\x80\x80',
               bytes(byte for byte in range(1, 256) if byte != ord('/')))
-    def test_a_mount_point_of_any_characters(self, name: bytes) -> None:
+    def test_a_mount_point_of_any_characters_is_flagged(
+            self, name: bytes) -> None:
         disk = self.disk('ext4')
         base.run('umount', str(self.point))
         point = os.fsencode(self.scratch) + b'/' + name
@@ -48,7 +49,8 @@ class HostileTest(base.TestCase):
         self.assertEqual(['undone'], self.release().undone)
         self.assertFalse(list(pathlib.Path('/').glob('pwned')))
 
-    def test_a_fifo_that_is_bound_from_the_volume(self) -> None:
+    def test_a_fifo_that_is_bound_from_the_volume_is_not_waited_for(
+            self) -> None:
         disk = self.disk('ext4')
         os.mkfifo(self.point / 'fifo')
         bound = self.scratch / 'bound'
@@ -59,7 +61,7 @@ class HostileTest(base.TestCase):
         base.run('umount', str(self.point))     # the FIFO alone is left
         self.assertEqual(['undone'], self.release().undone)
 
-    def test_a_path_that_hangs(self) -> None:
+    def test_a_path_that_hangs_does_not_hang_the_start(self) -> None:
         disk = self.disk('ext4')
         base.run('umount', str(self.point))
         hanging = fuse.Hanging(self.scratch / 'fuse')
@@ -78,7 +80,7 @@ class HostileTest(base.TestCase):
         self.wait_for(lambda: not self.holders())
         self.assertEqual(Status.LAPSED, self.release().status)
 
-    def test_a_path_that_hangs_after_the_start(self) -> None:
+    def test_a_path_that_hangs_does_not_hang_the_release(self) -> None:
         disk = self.disk('ext4')
         base.run('umount', str(self.point))
         hanging = fuse.Hanging(self.scratch / 'fuse')
@@ -108,7 +110,7 @@ class HostileTest(base.TestCase):
             ).returncode, command)
         self.assertEqual(['undone'], self.release().undone)
 
-    def test_many_mounts_of_a_user(self) -> None:
+    def test_many_mounts_elsewhere_do_not_delay_a_window(self) -> None:
         disk = self.disk('ext4')
         script = ('mount -t tmpfs none /mnt; mkdir /mnt/a; python3 -c "'
                   'import ctypes; c = ctypes.CDLL(None)\n'

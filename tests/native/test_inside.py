@@ -17,7 +17,7 @@ import os
 import ddt
 from oslotest import base
 
-from tests.inside import trial
+from tests.support.loop import trial
 
 Fault = trial.Fault
 
@@ -29,7 +29,8 @@ class InsideTest(base.BaseTestCase):
     @ddt.data((Fault.FAILS, 12), (Fault.KILLED, 12), (Fault.ALL_KILLED, 12),
               (Fault.HANGS, 4))
     @ddt.unpack
-    def test_a_call(self, fault: trial.Fault, number: int) -> None:
+    def test_a_call_that_goes_wrong_makes_no_claim_false(
+            self, fault: trial.Fault, number: int) -> None:
         if os.getuid():
             self.skipTest('not root')
         places = trial.places()

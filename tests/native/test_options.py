@@ -18,7 +18,7 @@ import pathlib
 import ddt
 
 from cinder_wt_backup.guest.guardian.inside import options as table
-from tests.native import base
+from tests.support.loop import base
 
 XFS = ('inode32', 'inode64', 'max_atomic_write=16k', 'inode32,noalign',
        'inode32,max_atomic_write=16k', 'allocsize=64k', 'attr2', 'discard',
@@ -63,23 +63,26 @@ class OptionsTest(base.TestCase):
         return pathlib.Path('/proc/self/mountinfo').read_text().splitlines()
 
     @ddt.data(*XFS)
-    def test_xfs(self, options: str) -> None:
+    def test_a_window_leaves_options_of_xfs_as_they_were(
+            self, options: str) -> None:
         self.check('xfs', options)
 
     @ddt.data(*BTRFS)
-    def test_btrfs(self, options: str) -> None:
+    def test_a_window_leaves_options_of_btrfs_as_they_were(
+            self, options: str) -> None:
         self.check('btrfs', options)
 
     @ddt.data(*EXT4)
-    def test_ext4(self, options: str) -> None:
+    def test_a_window_leaves_options_of_ext4_as_they_were(
+            self, options: str) -> None:
         self.check('ext4', options)
 
     @ddt.data(('xfs', XFS), ('btrfs', BTRFS), ('ext4', EXT4),
               ('ext3', ('commit=99', 'data=journal', 'noatime')),
               ('ext2', ('defaults', 'grpid')))
     @ddt.unpack
-    def test_before_linux_5_2(self, kind: str, every: tuple[str, ...]
-                              ) -> None:
+    def test_before_linux_5_2_options_stay_as_they_were(
+            self, kind: str, every: tuple[str, ...]) -> None:
         """By mount(2)."""
         self.be_old()
         for options in every:
@@ -88,7 +91,8 @@ class OptionsTest(base.TestCase):
 
     @ddt.data('nosuid,nodev,noexec', 'noatime', 'strictatime',
               'noatime,nodiratime', 'relatime,nodiratime')
-    def test_before_linux_5_2_of_the_mount(self, options: str) -> None:
+    def test_before_linux_5_2_flags_of_the_mount_stay(
+            self, options: str) -> None:
         self.be_old()
         self.check('ext4', options)
 
@@ -102,7 +106,7 @@ class OptionsTest(base.TestCase):
                  str(bound))
         return bound
 
-    def test_before_linux_5_2_beside_a_read_only_bind_mount(self) -> None:
+    def test_before_linux_5_2_a_read_only_bind_mount_stays_so(self) -> None:
         self.be_old()
         disk = self.disk('ext4')
         self.bound('ro')
@@ -111,7 +115,8 @@ class OptionsTest(base.TestCase):
         self.assertEqual(['undone'], self.release().undone)
         self.assertEqual(before, self.rows())
 
-    def test_before_linux_5_2_only_bound_read_only(self) -> None:
+    def test_before_linux_5_2_what_is_bound_read_only_is_not_flagged(
+            self) -> None:
         self.be_old()
         disk = self.disk('ext4')
         self.bound('ro')
@@ -125,7 +130,8 @@ class OptionsTest(base.TestCase):
         self.assertEqual(before, self.rows())
 
     @ddt.data('ext4', 'xfs')
-    def test_before_linux_5_2_read_only_beneath(self, kind: str) -> None:
+    def test_before_linux_5_2_read_only_beneath_is_undone(
+            self, kind: str) -> None:
         """As after an error of the disk; the mounts are writable again."""
         self.be_old()
         disk = self.disk(kind)
@@ -138,7 +144,7 @@ class OptionsTest(base.TestCase):
         base.run('mount', '-i', '-o', 'remount,rw', str(self.point))
         (bound / 'file').touch()
 
-    def test_what_nobody_knew_of_is_put_right(self) -> None:
+    def test_an_option_that_the_table_lacks_is_put_right(self) -> None:
         known = str(table.SAID_AGAIN['xfs']).encode()
         self.assertIn(known, base.PROGRAM)
         self.program = base.PROGRAM.replace(known, b"('nothing',)")

@@ -23,7 +23,7 @@ from cinder_wt_backup.guest.guardian.inside import mounts
 from cinder_wt_backup.guest.guardian.inside import paths
 from cinder_wt_backup.guest.guardian.inside import syscalls
 from cinder_wt_backup.guest.guardian.inside import work
-from tests.native import base
+from tests.support.loop import base
 
 
 def _old_kernel(root: int, path: bytes) -> int:
@@ -54,14 +54,14 @@ class PathTest(base.TestCase):
             syscalls.open_inside = _old_kernel
 
     @ddt.data(True, False)
-    def test_it_is_opened(self, old: bool) -> None:
+    def test_the_mount_that_is_named_is_opened(self, old: bool) -> None:
         self._old(old)
         descriptor = paths.open_mount(self.row)
         self.assertEqual(self.row.id, paths.mount_id(descriptor))
         os.close(descriptor)
 
     @ddt.data(True, False)
-    def test_a_parent_that_became_a_link(self, old: bool) -> None:
+    def test_a_parent_that_became_a_link_is_refused(self, old: bool) -> None:
         self._old(old)
         os.rename(self.above, self.scratch / 'moved')
         os.symlink('moved', self.above)
@@ -70,7 +70,7 @@ class PathTest(base.TestCase):
         os.rename(self.scratch / 'moved', self.above)
 
     @ddt.data(True, False)
-    def test_a_parent_that_was_swapped(self, old: bool) -> None:
+    def test_a_parent_that_was_swapped_is_refused(self, old: bool) -> None:
         self._old(old)
         os.rename(self.above, self.scratch / 'moved')
         self.point.mkdir(parents=True)
@@ -79,12 +79,12 @@ class PathTest(base.TestCase):
         self.above.rmdir()
         os.rename(self.scratch / 'moved', self.above)
 
-    def test_the_same_id_of_another_device(self) -> None:
+    def test_a_mount_of_another_device_or_type_is_refused(self) -> None:
         for other in (self.row._replace(device='9:99'),
                       self.row._replace(type='ext4')):
             self.assertRaises(paths.ElsewhereError, paths.open_mount, other)
 
-    def test_through_the_root_of_a_process(self) -> None:
+    def test_a_mount_is_opened_through_the_root_of_a_process(self) -> None:
         descriptor = paths.open_mount(self.row, str(os.getpid()))
         os.close(descriptor)
 
@@ -112,7 +112,7 @@ class IdentityTest(base.TestCase):
         return work.prepare(journal.Record(number, 'ext4', '', 'self', [],
                                            [], False, False))
 
-    def test_it_is_another_one_after_a_mount_at_the_same_place(self) -> None:
+    def test_a_new_mount_at_the_same_place_is_not_touched(self) -> None:
         disk = self.disk('ext4')
         before = self._record(disk)
         base.run('umount', str(self.point))
@@ -126,7 +126,7 @@ class IdentityTest(base.TestCase):
         self.assertEqual('other', work.undo(before))
         self.assertIn('sync', self.options())
 
-    def test_one_that_lives_but_is_not_listed_is_not_undone(self) -> None:
+    def test_a_file_system_that_is_not_listed_is_stuck(self) -> None:
         disk = self.disk('ext4')
         record = self._record(disk)
         work.engage(record)

@@ -19,7 +19,7 @@ import signal
 import ddt
 
 from cinder_wt_backup.guest.guardian.inside import protocol
-from tests.native import base
+from tests.support.loop import base
 
 Status = protocol.Status
 
@@ -41,22 +41,22 @@ class RefusalTest(base.TestCase):
         self.assertEqual(before, self.options())
         self.assertEqual([], self.holders())
 
-    def test_run_has_no_room(self) -> None:
+    def test_a_full_run_refuses_a_start(self) -> None:
         self.mount_tmpfs('/run', 'size=64k,mode=755')
         self._refused(Status.UNABLE)
 
-    def test_run_has_no_room_for_a_file(self) -> None:
+    def test_run_without_room_for_a_file_refuses_a_start(self) -> None:
         self.mount_tmpfs('/run', 'nr_inodes=4,mode=755')
         self._refused(Status.UNABLE)
 
-    def test_run_fills_during_the_window(self) -> None:
+    def test_a_window_is_undone_when_run_has_filled(self) -> None:
         self.mount_tmpfs('/run', 'size=2m,mode=755')
         self.assertEqual(['flagged'], self.start(self.volume_disk).states)
         base.run('dd', 'if=/dev/zero', 'of=/run/full', 'bs=64k', check=False)
         self.assertEqual(['undone'], self.release().undone)
         self.assertNotIn('sync', self.options())
 
-    def test_run_fills_and_all_are_killed(self) -> None:
+    def test_a_release_undoes_with_run_full_and_all_killed(self) -> None:
         self.mount_tmpfs('/run', 'size=2m,mode=755')
         self.start(self.volume_disk)
         base.run('dd', 'if=/dev/zero', 'of=/run/full', 'bs=64k', check=False)
@@ -67,18 +67,18 @@ class RefusalTest(base.TestCase):
         self.assertEqual(Status.LAPSED, self.command('release').status)
         self.assertNotIn('sync', self.options())
 
-    def test_run_is_a_disk(self) -> None:
+    def test_run_on_a_disk_refuses_a_start(self) -> None:
         disk = base.Disk(self, 24)
         base.run('mkfs.ext4', '-q', disk.device)
         self.mount(disk.device, pathlib.Path('/run'))
         self._refused(Status.UNABLE)
 
-    def test_the_folder_is_a_link(self) -> None:
+    def test_a_folder_that_is_a_link_refuses_a_start(self) -> None:
         os.symlink('/tmp', base.RECORD)
         self._refused(Status.UNABLE)
         base.RECORD.unlink()
 
-    def test_the_folder_is_somebody_elses(self) -> None:
+    def test_a_folder_of_somebody_else_refuses_a_start(self) -> None:
         base.RECORD.mkdir()
         os.chown(base.RECORD, 1000, 1000)
         self._refused(Status.UNABLE)
@@ -86,17 +86,17 @@ class RefusalTest(base.TestCase):
         base.RECORD.chmod(0o770)
         self._refused(Status.UNABLE)
 
-    def test_there_is_too_little_memory(self) -> None:
+    def test_too_little_memory_refuses_a_start(self) -> None:
         little = self.scratch / 'meminfo'
         little.write_text('MemAvailable: 20000 kB\nDirty: 0 kB\n')
         base.run('mount', '--bind', str(little), '/proc/meminfo')
         self.addCleanup(base.run, 'umount', '/proc/meminfo')
         self._refused(Status.UNABLE)
 
-    def test_there_is_no_such_disk(self) -> None:
+    def test_a_disk_that_is_not_there_refuses_a_start(self) -> None:
         self._refused(Status.NO_DISK, volume='0' * 36)
 
-    def test_systemd_is_there_but_refuses(self) -> None:
+    def test_nothing_is_changed_when_systemd_refuses(self) -> None:
         pathlib.Path('/run/systemd/system').mkdir(parents=True)
         ended = self.start(self.volume_disk)
         self.assertIn(ended.status, (Status.NO_LEASE, Status.NOT_STARTED,
@@ -106,10 +106,10 @@ class RefusalTest(base.TestCase):
     @ddt.data({'lease': '60'}, {'lease': -1}, {'token': '../..'},
               {'volume': 'x' * 36}, {'more': 1}, {'version': 0},
               {'drain': True}, {'token': 'feedbeef\n'})
-    def test_a_request_of_another_kind(self, fields: dict) -> None:
+    def test_a_request_of_another_kind_is_refused(self, fields: dict) -> None:
         self._refused(Status.REFUSED, **fields)
 
-    def test_the_environment_and_the_folder_are_not_read(self) -> None:
+    def test_modules_in_the_environment_or_folder_are_not_read(self) -> None:
         for name in ('ctypes.py', 'json.py', 'sitecustomize.py'):
             (self.scratch / name).write_text('open("/run/pwned", "w")')
         before = os.getcwd()

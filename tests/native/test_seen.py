@@ -19,7 +19,7 @@ import stat
 import ddt
 
 from cinder_wt_backup.guest.guardian.inside import protocol
-from tests.native import base
+from tests.support.loop import base
 
 Status = protocol.Status
 
@@ -32,13 +32,13 @@ class SeenTest(base.TestCase):
         self.addCleanup(base.run, 'losetup', '-d', device, check=False)
         return device
 
-    def test_hidden_by_a_later_mount(self) -> None:
+    def test_what_a_later_mount_hides_is_told_hidden(self) -> None:
         disk = self.disk('ext4')
         self.mount_tmpfs(str(self.point))
         self.assertEqual(['hidden'], self.start(disk).states)
         self.assertEqual(Status.DONE, self.release().status)
 
-    def test_hidden_by_a_mount_on_a_folder_above(self) -> None:
+    def test_what_a_mount_above_hides_is_told_hidden(self) -> None:
         disk = self.disk('ext4')
         base.run('umount', str(self.point))
         above = self.scratch / 'above'
@@ -49,7 +49,7 @@ class SeenTest(base.TestCase):
         self.assertEqual(['hidden'], self.start(disk).states)
         self.assertEqual(Status.DONE, self.release().status)
 
-    def test_hidden_but_bound_elsewhere_is_reached(self) -> None:
+    def test_what_is_hidden_but_bound_elsewhere_is_flagged(self) -> None:
         disk = self.disk('ext4')
         (self.point / 'folder').mkdir()
         bound = self.scratch / 'bound'
@@ -65,7 +65,7 @@ class SeenTest(base.TestCase):
         self.assertEqual(['undone'], self.release().undone)
         self.assertIn('rw', self.options(bound))
 
-    def test_a_file_system_in_a_file_of_the_volume(self) -> None:
+    def test_a_file_system_in_a_file_of_the_volume_is_flagged(self) -> None:
         for kind in ('ext4', 'btrfs'):
             disk = self.disk(kind)
             image = self.point / 'image'
@@ -99,7 +99,7 @@ class SeenTest(base.TestCase):
         self.release()
         base.run('umount', str(self.scratch / 'inner'))
 
-    def test_an_external_journal(self) -> None:
+    def test_an_external_journal_is_remarked(self) -> None:
         journal, disk = base.Disk(self, 16), base.Disk(self, 24)
         base.run('mke2fs', '-q', '-O', 'journal_dev', journal.device)
         base.run('mkfs.ext4', '-q', '-J', f'device={journal.device}',
@@ -111,7 +111,7 @@ class SeenTest(base.TestCase):
             self.assertEqual(Status.DONE, self.release().status)
         base.run('umount', str(self.point))
 
-    def test_a_log_of_xfs_elsewhere(self) -> None:
+    def test_an_external_log_of_xfs_is_remarked(self) -> None:
         log, disk = base.Disk(self, 96), base.Disk(self, 320)
         base.run('mkfs.xfs', '-q', '-l', f'logdev={log.device}', disk.device)
         self.point = self.scratch / 'mnt'
@@ -120,7 +120,7 @@ class SeenTest(base.TestCase):
         self.release()
         base.run('umount', str(self.point))
 
-    def test_a_btrfs_on_two_disks(self) -> None:
+    def test_a_btrfs_on_two_disks_is_flagged_and_remarked(self) -> None:
         first, second = base.Disk(self, 128), base.Disk(self, 128)
         base.run('mkfs.btrfs', '-q', first.device, second.device)
         base.run('btrfs', 'device', 'scan', first.device, second.device)
@@ -133,13 +133,13 @@ class SeenTest(base.TestCase):
             self.assertEqual(['undone'], self.release().undone)
         base.run('umount', str(self.point))
 
-    def test_no_barrier(self) -> None:
+    def test_a_mount_without_barriers_is_told(self) -> None:
         disk = self.disk('ext4', 'barrier=0')
         ended = self.start(disk)
         self.assertFalse(ended.report['filesystems'][0]['barrier'])
         self.release()
 
-    def test_a_flush_that_fails(self) -> None:
+    def test_a_flush_that_fails_is_told(self) -> None:
         full = self.scratch / 'full'
         full.mkdir()
         self.mount_tmpfs(str(full), 'size=3m')
@@ -156,7 +156,7 @@ class SeenTest(base.TestCase):
         self.release()
         base.run('umount', str(self.point))
 
-    def test_a_device_that_is_used_without_a_file_system(self) -> None:
+    def test_a_device_used_without_a_file_system_is_remarked(self) -> None:
         disk = base.Disk(self, 16)
         self.assertEqual([], self.start(disk).remarks)
         self.release()
@@ -164,7 +164,7 @@ class SeenTest(base.TestCase):
             self.assertEqual(['raw'], self.start(disk).remarks)
             self.assertIn('raw', self.release().remarks)
 
-    def test_a_device_that_is_used_by_a_node_elsewhere(self) -> None:
+    def test_a_device_used_by_a_node_elsewhere_is_remarked(self) -> None:
         disk = base.Disk(self, 16)
         node = self.scratch / 'node'
         os.mknod(node, 0o600 | stat.S_IFBLK, os.stat(disk.device).st_rdev)
@@ -172,7 +172,7 @@ class SeenTest(base.TestCase):
             self.assertEqual(['raw'], self.start(disk).remarks)
             self.release()
 
-    def test_of_a_disk_that_was_detached_nothing_is_mounted(self) -> None:
+    def test_a_disk_that_was_detached_is_undone_and_not_mounted(self) -> None:
         disk = self.disk('ext4')
         self.assertEqual(1, len(self.start(disk).mounted))
         serial = pathlib.Path('/sys/devices/virtual/block', disk.name,
@@ -182,13 +182,13 @@ class SeenTest(base.TestCase):
         self.assertEqual((['undone'], []), (ended.undone, ended.mounted))
 
     @ddt.data('ext4', 'xfs', 'btrfs')
-    def test_one_that_has_lost_its_disk_is_undone(self, kind: str) -> None:
+    def test_a_file_system_without_its_disk_is_undone(self, kind: str) -> None:
         self.start(self.disk(kind))
         self.mount_tmpfs('/sys/dev/block')
         self.assertEqual(['undone'], self.release().undone)
         self.assertNotIn('sync', self.options())
 
-    def test_a_device_that_the_kernel_has_alone(self) -> None:
+    def test_a_device_that_is_opened_exclusively_is_remarked(self) -> None:
         disk = base.Disk(self, 16)
         alone = os.open(disk.device, os.O_RDONLY | os.O_EXCL)
         self.assertEqual(['raw'], self.start(disk).remarks)

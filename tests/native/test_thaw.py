@@ -20,7 +20,7 @@ import time
 import ddt
 
 from cinder_wt_backup.guest.guardian import thaw
-from tests.native import base
+from tests.support.loop import base
 
 
 @ddt.ddt
@@ -42,7 +42,7 @@ class ThawTest(base.TestCase):
         return pathlib.Path(f'/run/cinder-wt-backup.{self.token}')
 
     @ddt.data('mnt', 'a b', 'a\\b', 'a\tb', '$(touch pwned)', '-u')
-    def test_it_thaws_what_nobody_thawed(self, name: str) -> None:
+    def test_a_lease_thaws_what_nobody_thawed(self, name: str) -> None:
         disk = self.disk('ext4')
         base.run('umount', str(self.point))
         self.point = self.scratch / name
@@ -53,14 +53,14 @@ class ThawTest(base.TestCase):
         self.assertRaises(subprocess.CalledProcessError, base.run,
                           'fsfreeze', '-u', str(self.point))
 
-    def test_one_that_was_removed_thaws_nothing(self) -> None:
+    def test_a_lease_that_was_removed_thaws_nothing(self) -> None:
         self.leave(self.disk('ext4'), 1)
         subprocess.run(['/bin/sh', '-c', thaw.REMOVE, 'guardian',
                         self.token], check=True)
         time.sleep(1.5)
         base.run('fsfreeze', '-u', str(self.point))
 
-    def test_others_are_left_alone(self) -> None:
+    def test_a_lease_thaws_no_other_disk(self) -> None:
         other = base.Disk(self, 24)
         self.disk('ext4')
         self.leave(other, 1)

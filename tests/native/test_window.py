@@ -17,7 +17,7 @@ import pathlib
 import ddt
 
 from cinder_wt_backup.guest.guardian.inside import protocol
-from tests.native import base
+from tests.support.loop import base
 
 Status = protocol.Status
 

@@ -12,7 +12,6 @@
 
 """What the tests in the real cloud share: a server with a mounted volume."""
 
-from collections.abc import Mapping
 import os
 import subprocess
 from typing import Any
@@ -21,43 +20,13 @@ import uuid
 from oslo_serialization import jsonutils
 from oslotest import base
 
-from tests.cloud import accounts
-from tests.cloud import cloud
-from tests.cloud import layout
-from tests.cloud import resources
-from tests.demo import disk
-from tests.demo import stage
-from tests.workload import host
-
-DRIVERS = {'posix': 'cinder.backup.drivers.posix.PosixBackupDriver',
-           'ceph': 'cinder.backup.drivers.ceph.CephBackupDriver',
-           'nfs': 'cinder.backup.drivers.nfs.NFSBackupDriver',
-           'glusterfs': 'cinder.backup.drivers.glusterfs.'
-                        'GlusterfsBackupDriver',
-           'swift': 'cinder.backup.drivers.swift.SwiftBackupDriver',
-           's3': 'cinder.backup.drivers.s3.S3BackupDriver',
-           'gcs': 'tests.cloud.gcs.GoogleBackupDriver'}
-MEMORY_MIB = 768
-
-
-def stock(driver: str, **default: str) -> dict[str, dict[str, str]]:
-    """Return cinder-backup's options without the plugin."""
-    return {'DEFAULT': {'backup_driver': DRIVERS[driver], **default}}
-
-
-def plugin(driver: str, options: Mapping[str, str] | None = None,
-           **default: str) -> dict[str, dict[str, str]]:
-    """Return cinder-backup's options with the plugin."""
-    return {
-        'DEFAULT': {
-            'backup_driver':
-                'cinder_wt_backup.driver.WriteThroughBackupDriver',
-            **default},
-        'write_through': {
-            'wrapped_driver': DRIVERS[driver],
-            'libvirt_uri': 'qemu+tcp://{host}/system',
-            'libvirt_hosts': f'{layout.HOST}:{layout.ADDRESS}',
-            **(options or {})}}
+from tests.support.cloud import accounts
+from tests.support.cloud import cloud
+from tests.support.cloud import layout
+from tests.support.cloud import resources
+from tests.support.stage import disk
+from tests.support.stage import stage
+from tests.support.workload import host
 
 
 class TestCase(base.BaseTestCase):
@@ -76,7 +45,7 @@ class TestCase(base.BaseTestCase):
 
     def server_with_volume(self, kind: str = resources.VOLUME_TYPE) -> None:
         """Boot a server and mount a new volume with an ext4 in it."""
-        self.guest = self.stage.boot(MEMORY_MIB)
+        self.guest = self.stage.boot(stage.MEMORY_MIB)
         self.volume = self.stage.volume(1, kind)
         self.device = self.stage.attach(self.volume)
         disk.make_filesystem(self.guest, self.device, 'ext4')

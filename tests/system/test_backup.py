@@ -12,24 +12,25 @@
 
 """The unchanged command in a real cloud, with the plugin on and off."""
 
-from tests.cloud import ceph
-from tests.cloud import cloud
-from tests.cloud import database
-from tests.demo import disk
+from tests.support.cloud import ceph
+from tests.support.cloud import cloud
+from tests.support.cloud import database
+from tests.support.cloud import drivers
+from tests.support.stage import disk
 from tests.system import base
 
 
 class Posix(base.TestCase):
     """A temporary clone: the point in time that cinder-volume makes."""
 
-    def test_a_chain_across_the_switch(self) -> None:
+    def test_a_chain_goes_on_with_the_plugin_on_and_off(self) -> None:
         self.server_with_volume()
         load = self.writers()
-        cloud.restart_backup(base.stock('posix'))
+        cloud.restart_backup(drivers.stock('posix'))
         full, metadata = self.back_up()
         self.assertEqual({}, metadata)
 
-        cloud.restart_backup(base.plugin('posix'))
+        cloud.restart_backup(drivers.plugin('posix'))
         before = disk.settings(self.guest)
         status = load.status()
         second, metadata = self.back_up(
@@ -42,14 +43,14 @@ class Posix(base.TestCase):
              'wt:verified': 'journal'},
             {key: value for key, value in metadata.items()
              if key != 'wt:window_ms'})
-        self.assertEqual(base.DRIVERS['posix'],
+        self.assertEqual(drivers.DRIVERS['posix'],
                          database.query('SELECT service FROM cinder.backups '
                                         'WHERE id = %s', second)[0][0])
         self.assert_nothing_lost(second, load, status)
         record = base.openstack('volume', 'backup', 'record', 'export',
                                 second)
 
-        cloud.restart_backup(base.stock('posix'))
+        cloud.restart_backup(drivers.stock('posix'))
         third, metadata = self.back_up('--incremental')
         self.assertEqual({}, metadata)
         # Another cloud has the store but not this row.
@@ -70,10 +71,10 @@ class Posix(base.TestCase):
 class Ceph(base.TestCase):
     """A live RBD image: the point in time that the ceph driver makes."""
 
-    def test_full_and_incremental(self) -> None:
+    def test_full_and_incremental_lose_nothing(self) -> None:
         self.server_with_volume()
         load = self.writers()
-        cloud.restart_backup(base.plugin('ceph', backup_workers='2'))
+        cloud.restart_backup(drivers.plugin('ceph', backup_workers='2'))
         before = disk.settings(self.guest)
         for options in ((), ('--incremental',)):
             status = load.status()
@@ -89,7 +90,7 @@ class Ceph(base.TestCase):
     def assert_full_instead(self) -> None:
         """What the driver makes a full one of is in a window as well."""
         cloud.restart_backup(
-            base.plugin('ceph', backup_ceph_max_snapshots='1'))
+            drivers.plugin('ceph', backup_ceph_max_snapshots='1'))
         ceph.purge_snapshots(f'volumes/volume-{self.volume}')
         backup, metadata = self.back_up('--incremental')
         self.assertFalse(self.storage.get_backup(backup).is_incremental)
@@ -99,11 +100,11 @@ class Ceph(base.TestCase):
 class FallBack(base.TestCase):
     """The backup is made at the level that is true, with the reason."""
 
-    def test_agent_is_silent(self) -> None:
+    def test_a_silent_agent_is_crash_consistent_with_the_reason(self) -> None:
         self.server_with_volume()
         # Several processes: the callback may land in another one.
-        cloud.restart_backup(base.plugin('posix', {'agent_timeout': '3'},
-                                         backup_workers='2'))
+        cloud.restart_backup(drivers.plugin('posix', {'agent_timeout': '3'},
+                                            backup_workers='2'))
         backup, metadata = self.back_up()
         self.assertEqual('write-through', metadata.get('wt:level'), metadata)
         agent = self.guest.run('pidof', 'qemu-ga').text
@@ -114,9 +115,9 @@ class FallBack(base.TestCase):
         self.assertIn('qemu-guest-agent', metadata['wt:reason'])
         self.guest.wait(120)
 
-    def test_detached_volume_is_none_of_our_business(self) -> None:
+    def test_a_detached_volume_is_backed_up_without_keys(self) -> None:
         self.volume = self.stage.volume(1)
-        cloud.restart_backup(base.plugin('posix', {
+        cloud.restart_backup(drivers.plugin('posix', {
             'required_level': 'filesystem',
             'libvirt_uri': 'qemu+tcp://{host}:1/nowhere'}))
         backup = base.openstack('volume', 'backup', 'create',
@@ -127,7 +128,7 @@ class FallBack(base.TestCase):
     def test_missing_a_required_level_fails_and_cleans_up(self) -> None:
         self.server_with_volume()
         options = {'required_level': 'filesystem'}
-        cloud.restart_backup(base.plugin('posix', options))
+        cloud.restart_backup(drivers.plugin('posix', options))
         backup = base.openstack('volume', 'backup', 'create', '--force',
                                 self.volume)['id']
         self.stage.remove_later('backup', backup)
@@ -141,7 +142,7 @@ class FallBack(base.TestCase):
             if volume.name == f'backup-vol-{self.volume}'
             and volume.status != 'deleting'])
 
-        cloud.restart_backup(base.plugin('posix', {
+        cloud.restart_backup(drivers.plugin('posix', {
             **options, 'barrier': 'freeze', 'freeze_timeout': '10'}))
         _, metadata = self.back_up()
         self.assertEqual(('filesystem', 'clean'), (

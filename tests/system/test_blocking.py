@@ -21,10 +21,12 @@ import contextlib
 import socket
 import time
 
-from tests.cloud import backup as backups
-from tests.cloud import cloud
-from tests.cloud import database
-from tests.cloud import layout
+from tests.support.cloud import backup as backups
+from tests.support.cloud import cloud
+from tests.support.cloud import database
+from tests.support.cloud import drivers
+from tests.support.cloud import layout
+from tests.support.stage import stage
 from tests.system import base
 
 SILENCE = 30
@@ -36,17 +38,17 @@ class BlockingTest(base.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.stage.boot(base.MEMORY_MIB)
+        self.stage.boot(stage.MEMORY_MIB)
         self.volume = self.stage.volume(1)
         self.stage.attach(self.volume)
         self.detached = self.stage.volume(1)
 
-    def test_nobody_else_waits(self) -> None:
+    def test_nobody_else_waits_for_a_silent_libvirt(self) -> None:
         for sections in ({}, {backups.NATIVE_THREADS: {}}):
             with contextlib.closing(socket.create_server(
                     (layout.ADDRESS, 0))) as silent:
                 uri = f'qemu+tcp://{{host}}:{silent.getsockname()[1]}/system'
-                cloud.restart_backup(sections | base.plugin('posix', {
+                cloud.restart_backup(sections | drivers.plugin('posix', {
                     'agent_timeout': str(SILENCE), 'libvirt_uri': uri}))
                 self.make_two()
 

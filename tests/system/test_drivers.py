@@ -16,15 +16,16 @@
 Also the mode that those do not have: native threads, several processes.
 """
 
-from tests.cloud import resources
-from tests.drivers import rows
+from tests.support.cloud import resources
+from tests.support.drivers import rows
+from tests.support.stage import stage
 from tests.system import base
 
 
 class DriversTest(base.TestCase):
 
-    def test_s3_with_native_threads(self) -> None:
-        self.stage.boot(base.MEMORY_MIB)
+    def test_s3_with_native_threads_does_what_stock_does(self) -> None:
+        self.stage.boot(stage.MEMORY_MIB)
         cells = rows.row(self.stage, rows.Setting(
             's3', resources.VOLUME_TYPE, threads=True, workers=rows.SEVERAL))
         self.assertEqual([], [cell for cell in cells

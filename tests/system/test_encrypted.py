@@ -13,17 +13,18 @@
 
 """A volume that Cinder encrypts: LUKS below the guest, a key from outside."""
 
-from tests.cloud import cloud
-from tests.cloud import resources
+from tests.support.cloud import cloud
+from tests.support.cloud import drivers
+from tests.support.cloud import resources
 from tests.system import base
 
 
 class Encrypted(base.TestCase):
 
-    def test_it_is_made_consistent_and_restored(self) -> None:
+    def test_an_encrypted_volume_is_write_through_and_restored(self) -> None:
         self.server_with_volume(resources.ENCRYPTED)
         load = self.writers()
-        cloud.restart_backup(base.plugin('posix'))
+        cloud.restart_backup(drivers.plugin('posix'))
         status = load.status()
         backup, metadata = self.back_up()
         self.assertEqual('write-through', metadata['wt:level'], metadata)

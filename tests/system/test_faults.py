@@ -16,10 +16,10 @@
 import random
 import time
 
-from tests.cloud import console
-from tests.faults import faults
-from tests.faults import run
-from tests.faults import scene as scenes
+from tests.support.cloud import console
+from tests.support.faults import faults
+from tests.support.faults import run
+from tests.support.faults import scene as scenes
 from tests.system import base
 
 STRUCK = (('cinder-backup killed', 'starting'),
@@ -33,7 +33,7 @@ AT_RANDOM = 2
 
 class FaultsTest(base.TestCase):
 
-    def test_nothing_is_left_behind(self) -> None:
+    def test_a_fault_in_a_backup_leaves_nothing_behind(self) -> None:
         scene = scenes.Scene(self.stage)
         named = {fault.name: fault for fault in faults.FAULTS}
         results = [run.at_step(scene, named[name], step, verify=True)

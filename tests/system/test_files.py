@@ -14,26 +14,27 @@
 """A file-based back end (Cinder's NFS driver), where Nova makes the snapshots.
 
 Nova freezes the guest itself for each; a folder stands in for the share, since
-this kernel has no NFS (tests/cloud/templates/mount-share).
+this kernel has no NFS (tests/support/cloud/templates/mount-share).
 """
 
-from tests.cloud import cloud
-from tests.cloud import console
-from tests.cloud import resources
-from tests.demo import disk
+from tests.support.cloud import cloud
+from tests.support.cloud import console
+from tests.support.cloud import drivers
+from tests.support.cloud import resources
+from tests.support.stage import disk
 from tests.system import base
 
 
 class FilesTest(base.TestCase):
 
-    def test_nova_freezes_as_well(self) -> None:
+    def test_windows_hold_although_nova_freezes_as_well(self) -> None:
         self.server_with_volume(resources.FILES)
         load = self.writers()
         before = disk.settings(self.guest)
         for level, options in (
                 ('write-through', {}), ('filesystem', {
                     'barrier': 'freeze', 'freeze_timeout': '30'})):
-            cloud.restart_backup(base.plugin('posix', options))
+            cloud.restart_backup(drivers.plugin('posix', options))
             status = load.status()
             backup, metadata = self.back_up()
             self.assertEqual(level, metadata['wt:level'], metadata)
@@ -43,7 +44,7 @@ class FilesTest(base.TestCase):
             self.assert_nothing_lost(backup, load, status)
 
         # It copies the volume before it says that the clone is there.
-        cloud.restart_backup(base.plugin('posix', {'window_timeout': '1'}))
+        cloud.restart_backup(drivers.plugin('posix', {'window_timeout': '1'}))
         _, metadata = self.back_up()
         self.assertEqual('flushed', metadata['wt:level'], metadata)
         self.assertIn('backup_use_temp_snapshot', metadata['wt:reason'])
@@ -52,7 +53,7 @@ class FilesTest(base.TestCase):
         self.server_with_volume(resources.SNAPSHOTS)
         load = self.writers()
         before = disk.settings(self.guest)
-        cloud.restart_backup(base.plugin('posix', {'window_timeout': '5'}))
+        cloud.restart_backup(drivers.plugin('posix', {'window_timeout': '5'}))
         for options in ((), ('--incremental',)):
             status = load.status()
             backup, metadata = self.back_up(*options)

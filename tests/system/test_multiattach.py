@@ -12,11 +12,12 @@
 
 """A volume that several instances have: all of them count."""
 
-from tests.cloud import cloud
-from tests.cloud import resources
-from tests.demo import disk
-from tests.demo import stage
-from tests import guests
+from tests.support.cloud import cloud
+from tests.support.cloud import drivers
+from tests.support.cloud import resources
+from tests.support.machines import guests
+from tests.support.stage import disk
+from tests.support.stage import stage
 from tests.system import base
 
 
@@ -37,13 +38,13 @@ class Multiattach(base.TestCase):
 
     def server(self, made: stage.Stage) -> tuple[guests.Guest, str]:
         """Boot a server that has the volume; return it and its device."""
-        guest = made.boot(base.MEMORY_MIB)
+        guest = made.boot(stage.MEMORY_MIB)
         device = made.attach(self.volume)
         guest.run('sh', '-c', f'until test -e {device}; do sleep 0.2; done')
         return guest, device
 
-    def test_the_worst_of_them_counts(self) -> None:
-        cloud.restart_backup(base.plugin('posix', {'agent_timeout': '5'}))
+    def test_the_worst_of_several_instances_is_the_level(self) -> None:
+        cloud.restart_backup(drivers.plugin('posix', {'agent_timeout': '5'}))
         before = self.guest.state(), self.other_guest.state()
         _, metadata = self.back_up()
         self.assertEqual('write-through', metadata['wt:level'], metadata)

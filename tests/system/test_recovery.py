@@ -20,13 +20,12 @@ host. How fast that was is printed.
 import copy
 import time
 
-from tests.cloud import cloud
-from tests.cloud import console
-from tests.faults import faults
-from tests.faults import scene as scenes
-from tests.faults import steps
-from tests.functional import test_freeze
-from tests import guests
+from tests.support.cloud import cloud
+from tests.support.cloud import console
+from tests.support.faults import faults
+from tests.support.faults import scene as scenes
+from tests.support.faults import steps
+from tests.support.machines import guests
 from tests.system import base
 
 OTHER = 'vm2'
@@ -53,7 +52,7 @@ class FreezeWithoutLeaseTest(base.TestCase):
 
     def die_while_frozen(self) -> float:
         """Have cinder-backup killed in its freeze; return when."""
-        self.guest.run('sh', '-c', test_freeze.block_exec(BLOCKED_FOR))
+        self.guest.run('sh', '-c', guests.block_exec(BLOCKED_FOR))
         self.await_exec(permitted=False)
         steps.arm('frozen')
         self.backup_ = self.storage.create_backup(
@@ -77,7 +76,7 @@ class FreezeWithoutLeaseTest(base.TestCase):
         console.say(f'thawed by {by} {time.monotonic() - since:.1f} s after '
                     f'cinder-backup was killed')
 
-    def test_a_restart_undoes_it(self) -> None:
+    def test_a_restart_thaws_a_guest_without_a_lease(self) -> None:
         since = self.die_while_frozen()
         cloud.restart_backup(scenes.PLUGIN)
         self.assert_thawed(since, 5, 'a restart')
@@ -85,7 +84,7 @@ class FreezeWithoutLeaseTest(base.TestCase):
             self.storage.get_backup(self.backup_), 'error', wait=60,
             failures=['available'])
 
-    def test_another_host_undoes_it(self) -> None:
+    def test_another_host_thaws_a_guest_without_a_lease(self) -> None:
         options = copy.deepcopy(scenes.PLUGIN)
         options['DEFAULT']['service_down_time'] = str(DOWN)
         since = self.die_while_frozen()

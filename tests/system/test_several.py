@@ -15,10 +15,11 @@
 
 from concurrent import futures
 
-from tests.cloud import cloud
-from tests.cloud import database
-from tests.cloud import layout
-from tests.demo import disk
+from tests.support.cloud import cloud
+from tests.support.cloud import database
+from tests.support.cloud import drivers
+from tests.support.cloud import layout
+from tests.support.stage import disk
 from tests.system import base
 
 OTHER = 'vm2'
@@ -44,11 +45,11 @@ class SeveralTest(base.TestCase):
         self.stage.remove_later('backup', backup)
         return str(backup)
 
-    def test_volumes_of_one_instance_by_two_hosts(self) -> None:
+    def test_volumes_of_one_instance_by_two_hosts_do_not_collide(self) -> None:
         locks = layout.DATA / 'cinder' / OTHER
         locks.mkdir(exist_ok=True)
-        cloud.restart_backup(base.plugin('posix'))
-        options = base.plugin('posix')
+        cloud.restart_backup(drivers.plugin('posix'))
+        options = drivers.plugin('posix')
         options['coordination'] = {'backend_url': f'file://{locks}'}
         cloud.restart_backup(options, host=OTHER)
         self.addCleanup(cloud.remove_backup, OTHER)

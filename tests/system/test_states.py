@@ -13,7 +13,9 @@
 
 """Instances whose guest is not at work, as Nova has them."""
 
-from tests.cloud import cloud
+from tests.support.cloud import cloud
+from tests.support.cloud import drivers
+from tests.support.stage import stage
 from tests.system import base
 
 
@@ -21,19 +23,19 @@ class StatesTest(base.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.stage.boot(base.MEMORY_MIB)
+        self.stage.boot(stage.MEMORY_MIB)
         self.volume = self.stage.volume(1)
         self.stage.attach(self.volume)
 
     def test_what_is_shut_off_is_exempt_and_what_is_rescued_is_not(
             self) -> None:
-        cloud.restart_backup(base.plugin(
+        cloud.restart_backup(drivers.plugin(
             'posix', {'required_level': 'filesystem'}))
         self.stage.stop_server()
         _, metadata = self.back_up()
         self.assertEqual({}, metadata)
 
-        cloud.restart_backup(base.plugin('posix'))
+        cloud.restart_backup(drivers.plugin('posix'))
         self.stage.start_server()
         self.stage.rescue_server()
         _, metadata = self.back_up()
@@ -42,7 +44,7 @@ class StatesTest(base.TestCase):
         self.assertIn('has no disk', metadata['wt:reason'])
 
     def test_what_is_suspended_is_not_exempt(self) -> None:
-        cloud.restart_backup(base.plugin('posix'))
+        cloud.restart_backup(drivers.plugin('posix'))
         self.stage.suspend_server()
         _, metadata = self.back_up()
         self.stage.resume_server()
