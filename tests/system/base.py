@@ -10,23 +10,31 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the tests in the real cloud share: a server with a mounted volume."""
+"""What the tests in the real cloud share: a server, and volumes in it."""
 
+import atexit
 import os
 import subprocess
 from typing import Any
 import uuid
 
+import libvirt
 from oslo_serialization import jsonutils
 from oslotest import base
 
 from tests.support.cloud import accounts
 from tests.support.cloud import cloud
+from tests.support.cloud import console
 from tests.support.cloud import layout
 from tests.support.cloud import resources
+from tests.support.machines import guests
 from tests.support.stage import disk
 from tests.support.stage import stage
 from tests.support.workload import host
+
+
+# Seconds for which a server that tests have used may take to answer.
+UNWELL = 60
 
 
 class TestCase(base.BaseTestCase):
@@ -37,10 +45,9 @@ class TestCase(base.BaseTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.connection = cloud.connect()
-        self.addCleanup(self.connection.close)
-        self.stage = stage.Stage(self.connection, keep=False)
+        self.stage = shared_stage().part()
         self.addCleanup(self.stage.close)
+        self.connection = self.stage.cloud
         self.storage = self.connection.block_storage
 
     def server_with_volume(self, kind: str = resources.VOLUME_TYPE) -> None:
@@ -61,10 +68,15 @@ class TestCase(base.BaseTestCase):
         self.stage.callback(load.stop)
         return load
 
-    def back_up(self, *options: str) -> tuple[str, dict[str, str]]:
-        """Make a backup as a user would; return its id and metadata."""
-        backup = openstack('volume', 'backup', 'create', '--force', *options,
-                           self.volume)['id']
+    def back_up(self, incremental: bool = False
+                ) -> tuple[str, dict[str, str]]:
+        """Make a backup of the volume; return its id and metadata."""
+        return self.await_backup(self.storage.create_backup(
+            volume_id=self.volume, force=True,
+            is_incremental=incremental).id)
+
+    def await_backup(self, backup: str) -> tuple[str, dict[str, str]]:
+        """Wait for a backup of the volume; return its id and metadata."""
         self.stage.remove_later('backup', backup)
         metadata = self.stage.await_backup(backup)
         self.assertEqual('in-use',
@@ -77,9 +89,9 @@ class TestCase(base.BaseTestCase):
 
         :param over: a volume to restore it to; else a new one
         """
-        name = (over, '--force') if over else (f'restored-{uuid.uuid4()}',)
-        volume = openstack('volume', 'backup', 'restore', backup,
-                           *name)['volume_id']
+        given = {'volume_id': over} if over else {
+            'name': f'restored-{uuid.uuid4()}'}
+        volume = self.storage.restore_backup(backup, **given).volume_id
         if not over:
             self.stage.remove_later('volume', volume)
         self.stage.await_volume(volume, 'available')
@@ -96,6 +108,35 @@ class TestCase(base.BaseTestCase):
         self.assertEqual((0, 0), (records.lost, records.out_of_order),
                          records)
         self.assertEqual(('ok', 0), (rows.integrity, rows.lost), rows)
+
+
+_shared: list[stage.Stage] = []
+
+
+def shared_stage() -> stage.Stage:
+    """Return the stage with the server that all tests of this process use.
+
+    Another one is booted where a test has left it in a bad state.
+    """
+    if _shared:
+        try:
+            guests.Guest(_shared[0].domain()).wait(UNWELL)
+            return _shared[0]
+        except (guests.GuestError, libvirt.libvirtError) as error:
+            console.say(f'the server is not well, another is booted: {error}')
+            _leave_shared()
+    made = stage.Stage(cloud.connect(), keep=False)
+    _shared.append(made)
+    made.boot(stage.MEMORY_MIB)
+    return made
+
+
+@atexit.register
+def _leave_shared() -> None:
+    while _shared:
+        made = _shared.pop()
+        made.close()
+        made.cloud.close()
 
 
 def openstack(*argv: str) -> Any:

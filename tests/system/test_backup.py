@@ -20,6 +20,10 @@ from tests.support.stage import disk
 from tests.system import base
 
 
+# Seconds for which an agent is silent: longer than a backup takes here.
+SILENT = 60
+
+
 class Posix(base.TestCase):
     """A temporary clone: the point in time that cinder-volume makes."""
 
@@ -33,9 +37,11 @@ class Posix(base.TestCase):
         cloud.restart_backup(drivers.plugin('posix'))
         before = disk.settings(self.guest)
         status = load.status()
-        second, metadata = self.back_up(
-            '--incremental', '--property', 'owner=me',
-            '--property', 'wt:level=filesystem')
+        # As a user does it.
+        second, metadata = self.await_backup(base.openstack(
+            'volume', 'backup', 'create', '--force', '--incremental',
+            '--property', 'owner=me', '--property', 'wt:level=filesystem',
+            self.volume)['id'])
         self.assertEqual(before, disk.settings(self.guest))
         self.assertEqual(
             {'owner': 'me', 'wt:level': 'write-through',
@@ -51,7 +57,7 @@ class Posix(base.TestCase):
                                 second)
 
         cloud.restart_backup(drivers.stock('posix'))
-        third, metadata = self.back_up('--incremental')
+        third, metadata = self.back_up(incremental=True)
         self.assertEqual({}, metadata)
         # Another cloud has the store but not this row.
         self.storage.delete_backup(third, ignore_missing=False)
@@ -76,9 +82,9 @@ class Ceph(base.TestCase):
         load = self.writers()
         cloud.restart_backup(drivers.plugin('ceph', backup_workers='2'))
         before = disk.settings(self.guest)
-        for options in ((), ('--incremental',)):
+        for incremental in (False, True):
             status = load.status()
-            backup, metadata = self.back_up(*options)
+            backup, metadata = self.back_up(incremental)
             self.assertEqual('write-through', metadata.get('wt:level'),
                              metadata)
             self.assertEqual('journal', metadata['wt:verified'])
@@ -92,7 +98,7 @@ class Ceph(base.TestCase):
         cloud.restart_backup(
             drivers.plugin('ceph', backup_ceph_max_snapshots='1'))
         ceph.purge_snapshots(f'volumes/volume-{self.volume}')
-        backup, metadata = self.back_up('--incremental')
+        backup, metadata = self.back_up(incremental=True)
         self.assertFalse(self.storage.get_backup(backup).is_incremental)
         self.assertEqual('write-through', metadata.get('wt:level'), metadata)
 
@@ -108,7 +114,7 @@ class FallBack(base.TestCase):
         backup, metadata = self.back_up()
         self.assertEqual('write-through', metadata.get('wt:level'), metadata)
         agent = self.guest.run('pidof', 'qemu-ga').text
-        self.guest.spawn('sh', '-c', f'kill -STOP {agent}; sleep 90; '
+        self.guest.spawn('sh', '-c', f'kill -STOP {agent}; sleep {SILENT}; '
                          f'kill -CONT {agent}')
         _, metadata = self.back_up()
         self.assertEqual('crash', metadata.get('wt:level'), metadata)
@@ -120,8 +126,7 @@ class FallBack(base.TestCase):
         cloud.restart_backup(drivers.plugin('posix', {
             'required_level': 'filesystem',
             'libvirt_uri': 'qemu+tcp://{host}:1/nowhere'}))
-        backup = base.openstack('volume', 'backup', 'create',
-                                self.volume)['id']
+        backup = self.storage.create_backup(volume_id=self.volume).id
         self.stage.remove_later('backup', backup)
         self.assertEqual({}, self.stage.await_backup(backup))
 
@@ -129,8 +134,8 @@ class FallBack(base.TestCase):
         self.server_with_volume()
         options = {'required_level': 'filesystem'}
         cloud.restart_backup(drivers.plugin('posix', options))
-        backup = base.openstack('volume', 'backup', 'create', '--force',
-                                self.volume)['id']
+        backup = self.storage.create_backup(volume_id=self.volume,
+                                            force=True).id
         self.stage.remove_later('backup', backup)
         failed = self.storage.wait_for_status(
             self.storage.get_backup(backup), 'error', wait=300,

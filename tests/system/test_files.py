@@ -54,9 +54,9 @@ class FilesTest(base.TestCase):
         load = self.writers()
         before = disk.settings(self.guest)
         cloud.restart_backup(drivers.plugin('posix', {'window_timeout': '5'}))
-        for options in ((), ('--incremental',)):
+        for incremental in (False, True):
             status = load.status()
-            backup, metadata = self.back_up(*options)
+            backup, metadata = self.back_up(incremental)
             self.assertEqual('write-through', metadata['wt:level'], metadata)
             self.assertEqual(before, disk.settings(self.guest))
         self.assert_nothing_lost(backup, load, status)

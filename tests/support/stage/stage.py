@@ -52,7 +52,17 @@ class Stage(contextlib.ExitStack):
         super().__exit__(*error)
 
     def boot(self, memory_mib: int) -> guests.Guest:
-        """Boot a server, without network; return it when it is usable."""
+        """Boot a server, without network; return it when it is usable.
+
+        A part of a stage that has one goes on with that.
+        """
+        if self._server is None:
+            self._create_server(memory_mib)
+        guest = guests.Guest(self.domain())
+        guest.wait(_SECONDS)
+        return guest
+
+    def _create_server(self, memory_mib: int) -> None:
         compute = self.cloud.compute
         flavor = compute.create_flavor(name=self._name, ram=memory_mib,
                                        vcpus=1, disk=1)
@@ -62,9 +72,6 @@ class Stage(contextlib.ExitStack):
             image_id=self.cloud.image.find_image(_IMAGE, False).id)
         self._later(self._delete_server)
         compute.wait_for_server(self._server, wait=_SECONDS)
-        guest = guests.Guest(self.domain())
-        guest.wait(_SECONDS)
-        return guest
 
     def part(self) -> 'Stage':
         """A stage with the same server, for what is removed earlier."""
