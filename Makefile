@@ -12,7 +12,7 @@ THREADS := OS_CINDER_DISABLE_EVENTLET_PATCHING=true
 .DEFAULT_GOAL := help
 .PHONY: help install cloud test pep8 unit native inside storm cinder-tests \
 	releases functional system faults matrix pulse drivers demo benchmark \
-	status down destroy
+	status down destroy picture
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -83,3 +83,7 @@ down: ## stop the test cloud; its data stay
 
 destroy: ## stop the test cloud and remove it
 	@python3 -m tests.support.cloud destroy
+
+picture: ## the contributors' picture, from its text; needs graphviz
+	@dot -Tsvg doc/source/contributor/architecture.dot \
+		-o doc/source/contributor/architecture.svg
