@@ -4,8 +4,9 @@
 VENV := .cache/venv
 PYTHON := $(VENV)/bin/python -W ignore
 # A suite's results, and so its slowest tests, are its own.
-STESTR = PYTHONWARNINGS=ignore $(VENV)/bin/stestr --repo-url .stestr/$@ \
-	--test-path tests/$@ --parallel-class run --slowest
+STESTR = PYTHONWARNINGS=ignore $(VENV)/bin/stestr --test-path tests/$@ \
+	--repo-url $(RESULTS)/$@ --parallel-class run --slowest
+RESULTS := .cache/stestr
 # Cinder's services run under eventlet; our tests need no monkey patching.
 THREADS := OS_CINDER_DISABLE_EVENTLET_PATCHING=true
 
@@ -32,10 +33,12 @@ pep8: install ## style, types, security
 	@$(VENV)/bin/tox -q -e pep8
 
 unit: install ## unit tests: no root, no cloud
+	@mkdir -p $(RESULTS)/$@
 	@$(STESTR)
 	@$(THREADS) $(STESTR)
 
 native: install ## what runs in guests, on this kernel's loop devices; root
+	@mkdir -p $(RESULTS)/$@
 	@$(STESTR) --serial
 
 inside: install ## every call of the program in guests goes wrong, once
@@ -57,10 +60,12 @@ pulse: install ## long write(2) calls on kernels that need a pulse
 	@$(PYTHON) -m tests.reports.matrix.pulse $(PULSE)
 
 functional: install ## windows on a real guest behind a real libvirt
+	@mkdir -p $(RESULTS)/$@
 	@python3 -m tests.support.cloud up libvirtd
 	@$(THREADS) $(STESTR) --concurrency 2
 
 system: cloud ## backups in a real cloud
+	@mkdir -p $(RESULTS)/$@
 	@$(THREADS) $(STESTR) --serial
 
 faults: cloud ## every fault at every step of a window, then 200 at random

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 import time
-from typing import Any
 
 from cinder import context as cinder_context
 from cinder import objects
@@ -47,7 +46,7 @@ class Benchmark(lister.Lister):  # type: ignore[misc]
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
+                    ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """Measure; a row a window."""
         context = cinder_context.get_admin_context()
         volume = objects.Volume.get_by_id(context, parsed_args.volume)
@@ -60,7 +59,7 @@ class Benchmark(lister.Lister):  # type: ignore[misc]
                  for _round in range(parsed_args.rounds)))
 
 
-def _measure(opened: windows.Window) -> tuple[Any, ...]:
+def _measure(opened: windows.Window) -> tuple[object, ...]:
     began = time.monotonic()
     opened.open()
     engaged = time.monotonic()

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from typing import Any
 
 from cliff import lister
 from oslo_config import cfg
@@ -43,7 +42,7 @@ class Check(lister.Lister):  # type: ignore[misc]
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
+                    ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """Check; a row a host."""
         settings = conf.read(cfg.CONF[conf.GROUP], methods.installed())
         hosts = {host: host for host in parsed_args.host}

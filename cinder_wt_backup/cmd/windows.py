@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 import time
-from typing import Any
 
 from cinder import context as cinder_context
 from cinder import objects
@@ -37,7 +36,7 @@ class Windows(lister.Lister):  # type: ignore[misc]
     """
 
     def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
+                    ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """List; a row a window."""
         context = cinder_context.get_admin_context()
         hosts = {service.host for service in objects.ServiceList.get_all(

@@ -24,7 +24,6 @@ from collections.abc import Sequence
 import dataclasses
 import re
 import time
-from typing import Any
 from typing import TypeVar
 
 from oslo_serialization import jsonutils
@@ -188,7 +187,7 @@ class Agent:
             raise exceptions.ProgramNotStarted(str(error)) from error
         return _number(_of(dict, answer).get('pid'))
 
-    def _status_unless_frozen(self, pid: int) -> dict[str, Any]:
+    def _status_unless_frozen(self, pid: int) -> dict[str, object]:
         try:
             return _of(dict, self._command(EXEC_STATUS, pid=pid))
         except exceptions.AgentRefused:
@@ -196,8 +195,8 @@ class Agent:
                 return {}           # to be asked again
             raise
 
-    def _command(self, name: str, **arguments: Any) -> Any:
-        request: dict[str, Any] = {'execute': name}
+    def _command(self, name: str, **arguments: object) -> object:
+        request: dict[str, object] = {'execute': name}
         if arguments:
             request['arguments'] = arguments
         self.round_trips += 1
@@ -216,14 +215,14 @@ def _until_next_poll(state: tenacity.RetryCallState) -> float:
     return min(POLL_PART * passed, LAST_POLL)
 
 
-def _of(kind: type[_Kind], value: Any) -> _Kind:
+def _of(kind: type[_Kind], value: object) -> _Kind:
     # JSON's true is an int to Python, not to QAPI.
     if not isinstance(value, kind) or isinstance(value, bool):
         raise _nonsense(f'{type(value).__name__} for {kind.__name__}')
     return value
 
 
-def _number(value: Any) -> int:
+def _number(value: object) -> int:
     number = _of(int, value)
     if not 0 <= number <= MAX_NUMBER:
         raise _nonsense('a number that is none of an agent')
@@ -234,14 +233,14 @@ def _nonsense(what: str) -> exceptions.AgentError:
     return exceptions.AgentError(f'the guest agent answered {what}')
 
 
-def _text(encoded: Any) -> str:
+def _text(encoded: object) -> str:
     try:
         return base64.b64decode(_of(str, encoded)).decode('utf-8', 'replace')
     except (binascii.Error, ValueError) as error:
         raise _nonsense('something else than base64') from error
 
 
-def _mount(entry: dict[str, Any]) -> Mount:
+def _mount(entry: dict[str, object]) -> Mount:
     disks = [_of(dict, disk) for disk in _of(list, entry.get('disk', []))]
     kind = _of(str, entry.get('type'))
     point = _of(str, entry.get('mountpoint'))
@@ -258,7 +257,7 @@ def _mount(entry: dict[str, Any]) -> Mount:
             if isinstance(disk.get('pci-controller'), dict)))
 
 
-def _address(pci: dict[str, Any]) -> str:
+def _address(pci: dict[str, object]) -> str:
     domain, bus, slot, function = (
         _of(int, pci.get(part))
         for part in ('domain', 'bus', 'slot', 'function'))

@@ -22,46 +22,59 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import threading
-from typing import Any
+from typing import Protocol
+from typing import TypeVar
 
 
-def _as_it_is(blocking: Any) -> Any:
+_Result = TypeVar('_Result')
+_Blocking = TypeVar('_Blocking')
+
+
+class Wrapper(Protocol):
+    """Returns a function, or an object, whose calls stop no green thread."""
+
+    def __call__(self, blocking: _Blocking, /) -> _Blocking:
+        """Return the like of ``blocking``, to be called in its place."""
+
+
+def _as_it_is(blocking: _Blocking, /) -> _Blocking:
     return blocking
 
 
-# Returns a function, or an object, whose calls stop no green thread; set by
-# :func:`cinder_wt_backup.service.process.adapt`. With native threads none is.
-off_the_loop: Callable[[Any], Any] = _as_it_is
+# Set by :func:`cinder_wt_backup.service.process.adapt`; with native threads
+# nothing has to be wrapped.
+off_the_loop: Wrapper = _as_it_is
 
 
-def call(timeout: float, function: Callable[..., Any], *args: Any) -> Any:
+def call(timeout: float, function: Callable[..., _Result],
+         *args: object) -> _Result:
     """Return ``function(*args)``, run in a native thread.
 
     :param timeout: seconds; a call that takes longer is left to end by
         itself and its result is dropped
     :raises TimeoutError: it took longer
     """
-    result: list[Any] = []
+    results: list[_Result] = []
+    errors: list[BaseException] = []
     done = threading.Event()
 
     def run() -> None:
         try:
-            result.append((off_the_loop(function)(*args), None))
+            results.append(off_the_loop(function)(*args))
         except BaseException as error:
-            result.append((None, error))
+            errors.append(error)
         finally:
             done.set()
 
     threading.Thread(target=run, name='wt-native', daemon=True).start()
     if not done.wait(timeout):
         raise TimeoutError(f'{function!r} took more than {timeout} s')
-    value, error = result[0]
-    if error is not None:
-        raise error
-    return value
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
-def run_forever(function: Callable[[], Any]) -> None:
+def run_forever(function: Callable[[], object]) -> None:
     """Call ``function`` over and over, each time in a native thread.
 
     :param function: has to return every now and then: a process that ends

@@ -17,10 +17,8 @@ Below the service nothing imports Cinder, so this is handed to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
-from typing import Any
 
 from cinder import coordination
 from cinder import utils
@@ -45,7 +43,7 @@ def adapt() -> None:
     :raises ConfigurationError: this Cinder has neither
     """
     proxy = getattr(getattr(utils, 'tpool', None), 'Proxy', None)
-    wrap: Callable[[Any], Any] | None = getattr(utils, 'tpool_wrap', proxy)
+    wrap: native.Wrapper | None = getattr(utils, 'tpool_wrap', proxy)
     if wrap is None:
         raise exceptions.ConfigurationError(
             'this Cinder is not one that cinder-wt-backup knows: '

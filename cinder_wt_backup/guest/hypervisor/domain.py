@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import dataclasses
-from typing import Any
+from typing import Protocol
+from typing import TypeVar
 from xml.etree import ElementTree  # nosec B405
 
 import libvirt
@@ -24,6 +25,8 @@ import libvirt_qemu
 
 from cinder_wt_backup import exceptions
 from cinder_wt_backup import plain
+
+_Result = TypeVar('_Result')
 
 AGENT_CHANNEL = 'org.qemu.guest_agent.0'
 # How libvirt passes on an error that is the agent's answer.
@@ -47,14 +50,21 @@ class Disk:
     unsafe: str = ''
 
 
+class Call(Protocol):
+    """Makes one libvirt call; translates what says that the host was lost."""
+
+    def __call__(self, timeout: float, function: Callable[..., _Result],
+                 *args: object) -> _Result:
+        """Return ``function(*args)`` within ``timeout`` seconds."""
+
+
 class Domain:
     """A running instance as its host's libvirt knows it.
 
-    :param call: makes one libvirt call, within so many seconds; translates
-        what says that the host was lost
+    :param call: how libvirt is called
     """
 
-    def __init__(self, call: Callable[..., Any], domain: 'libvirt.virDomain',
+    def __init__(self, call: Call, domain: 'libvirt.virDomain',
                  xml: ElementTree.Element, instance: str) -> None:
         self.instance = instance
         self._call_within = call

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import contextlib
 import socket
 import threading
-from typing import Any
+from typing import TypeVar
 import urllib.parse
 from xml.etree import ElementTree  # nosec B405
 
@@ -37,6 +37,7 @@ PORTS = {'tcp': 16509, 'tls': 16514}
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 5, 3
 # A round of the event loop: the process, when it ends, waits for it.
 LOOP_MS = 1000
+_Result = TypeVar('_Result')
 # Any call may find that the connection is gone.
 LOST = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_RPC,
         libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN,
@@ -124,9 +125,9 @@ class Hypervisor:
 
         What is not there is not asked for: nobody sits before a service.
         """
-        asked: list[Any] = []
+        asked: list[object] = []
 
-        def refuse(credentials: list[list[Any]], _data: object) -> int:
+        def refuse(credentials: list[list[object]], _data: object) -> int:
             asked.extend(credentials)
             return -1
 
@@ -140,7 +141,8 @@ class Hypervisor:
         except libvirt.libvirtError as error:
             raise self._refused(error, bool(asked)) from error
 
-    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+    def call(self, function: Callable[..., _Result],
+             *args: object) -> _Result:
         """Make a libvirt call, bounded.
 
         :raises HostUnreachable: no answer in time, or the connection is lost
@@ -148,8 +150,8 @@ class Hypervisor:
         """
         return self.call_within(self._timeout, function, *args)
 
-    def call_within(self, timeout: float, function: Callable[..., Any],
-                    *args: Any) -> Any:
+    def call_within(self, timeout: float, function: Callable[..., _Result],
+                    *args: object) -> _Result:
         """Make a libvirt call that may take ``timeout`` seconds."""
         try:
             return native.call(timeout, function, *args)
