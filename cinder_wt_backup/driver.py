@@ -26,11 +26,11 @@ from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_utils import importutils
 
-from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup.claims import metadata
 from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.ondisk import reader
+from cinder_wt_backup import plain
 from cinder_wt_backup.service import backup_windows
 from cinder_wt_backup.service import ceph_hooks
 from cinder_wt_backup.service import manager_hooks
@@ -52,9 +52,11 @@ class Claiming(_Driver):  # type: ignore[misc]
     Everything but ``backup`` is the wrapped driver's own.
 
     :cvar backups: the backups of this process
+    :ivar wt_plan: what is to be done for the backup, for ceph_hooks
     """
 
     backups: backup_windows.Backups
+    wt_plan: plans.BackupPlan
 
     def backup(self, backup: objects.Backup, volume_file: reader.File,
                *args: object, **kwargs: object) -> dict[str, object]:
@@ -67,25 +69,20 @@ class Claiming(_Driver):  # type: ignore[misc]
             Cinder fails it and cleans up
         """
         self._drop_forged(backup)
-        plan = self.backups.plan(backup, objects.Volume.get_by_id(
-            self.context, backup.volume_id))
+        plan = self.wt_plan = self.backups.plan(
+            backup, objects.Volume.get_by_id(self.context, backup.volume_id))
         claim = (None if plan.in_driver
                  else self.backups.claim(self.context, plan, volume_file))
         updates = dict(super().backup(
             backup, volume_file, *args, **kwargs) or {})
         if plan.in_driver:
-            claim = self._claim_of_driver(plan)
+            claim = self.wt_claim or self.backups.claim(self.context, plan)
         if claim:
             updates['metadata'] = {
                 **self._users_properties(backup),
                 **metadata.without_claim(updates.get('metadata')),
                 **metadata.of_claim(claim)}
         return updates
-
-    def _claim_of_driver(self, plan: plans.BackupPlan
-                         ) -> claims.Claim | None:
-        """Return what the ceph driver's own snapshot came to."""
-        return self.wt_claim or self.backups.claim(self.context, plan)
 
     @staticmethod
     def _drop_forged(backup: objects.Backup) -> None:
@@ -106,9 +103,19 @@ class Claiming(_Driver):  # type: ignore[misc]
         backup.obj_reset_changes(['metadata'])
 
     def _users_properties(self, backup: objects.Backup) -> dict[str, str]:
-        """Return the properties that users have given it by now."""
-        return metadata.without_claim(objects.Backup.get_by_id(
-            self.context, backup.id).metadata)
+        """Return the properties that users have given it by now.
+
+        Its data are stored: nothing may fail it any more. It may have been
+        deleted meanwhile, which the wrapped driver has noticed.
+        """
+        try:
+            backup = objects.Backup.get_by_id(self.context, backup.id)
+        except Exception as error:
+            LOG.warning('Backup %s keeps the properties that it was '
+                        'requested with: it cannot be seen whether they were '
+                        'changed meanwhile.', backup.id,
+                        exc_info=plain.error(error))
+        return metadata.without_claim(backup.metadata)
 
 
 def _install() -> type:

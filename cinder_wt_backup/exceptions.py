@@ -126,7 +126,7 @@ class GuardianUnknown(GuardianError):
 
 
 class GuardianLapsed(GuardianError):
-    """The lease had ended: the guest has put itself back."""
+    """The window had ended: by its lease, a reboot or a release."""
 
 
 class GuardianBusy(GuardianError):
@@ -138,8 +138,8 @@ class BackupGone(WriteThroughError):
 
 
 class RecordUnreadable(WriteThroughError):
-    """What is on record of a window is none of this version, or is gone."""
+    """What is on record of a window cannot be read here, or is gone."""
 
 
-class TooManyWindows(WriteThroughError):
-    """``max_windows`` or a lock could not be had in time."""
+class WindowInTheWay(WriteThroughError):
+    """Another window, of the instance or the volume, did not end in time."""

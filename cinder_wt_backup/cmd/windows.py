@@ -22,6 +22,8 @@ from cinder import context as cinder_context
 from cinder import objects
 from cliff import lister
 
+from cinder_wt_backup import exceptions
+from cinder_wt_backup.service import record
 from cinder_wt_backup.service import store
 
 
@@ -42,7 +44,14 @@ class Windows(lister.Lister):  # type: ignore[misc]
         hosts = {service.host for service in objects.ServiceList.get_all(
             context, {'binary': 'cinder-backup'})}
         return (('host', 'volume', 'backup', 'lease ends in s'),
-                ((host, volume.id, window.backup,
-                  round(window.ends - time.time()))
-                 for host in sorted(hosts)
-                 for volume, window in store.left_open(context, host)))
+                ((host, volume.id, *_shown(text)) for host in sorted(hosts)
+                 for volume, text in store.on_record(context, host)))
+
+
+def _shown(text: str) -> tuple[str, object]:
+    """Return the backup of a window on record, and what is left of it."""
+    try:
+        window = record.OpenWindow.from_json(text)
+    except exceptions.RecordUnreadable as error:
+        return str(error), '?'
+    return window.backup, round(window.ends - time.time())

@@ -15,8 +15,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+import dataclasses
 from typing import Generic
-from typing import NamedTuple
 from typing import Protocol
 from typing import TypeVar
 
@@ -48,7 +48,8 @@ class Mounted(Protocol):
 Some = TypeVar('Some', bound=Mounted)
 
 
-class Sorted(NamedTuple, Generic[Some]):
+@dataclasses.dataclass(frozen=True)
+class Sorted(Generic[Some]):
     """The file systems of one volume, by what a freeze can do for them.
 
     :ivar frozen: those that a freeze covers

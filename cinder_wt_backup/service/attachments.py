@@ -84,11 +84,11 @@ def in_use(volume: objects.Volume) -> bool:
 def driver_type(volume: objects.Volume) -> str | None:
     """Return how the volume is connected: ``rbd``, ``iscsi``, …
 
-    As Cinder itself recorded it in the attachments' connection_info; None
-    when it did not, or when they differ.
+    As Cinder itself recorded it in the attachments' connection_info, which
+    one that is only reserved lacks; None when it did not, or they differ.
     """
     kinds = {(attachment.connection_info or {}).get('driver_volume_type')
-             for attachment in volume.volume_attachment}
+             for attachment in volume.volume_attachment} - {None}
     return kinds.pop() if len(kinds) == 1 else None
 
 

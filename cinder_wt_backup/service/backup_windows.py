@@ -87,9 +87,12 @@ class Backups:
                 window.open()
                 yield window
         finally:
-            self._close(context, backup, window)
-            del self._windows[backup.id]
-            done.set()
+            try:
+                self._close(context, backup, window)
+            finally:
+                # Who waits for it is always told.
+                del self._windows[backup.id]
+                done.set()
 
     def close_window(self, context: contexts.RequestContext,
                      backup: objects.Backup) -> None:
@@ -153,10 +156,7 @@ class Backups:
 
     def _prepare(self, context: contexts.RequestContext,
                  plan: plans.BackupPlan) -> windows.Window | None:
-        """Return the window to open, if there is one; note if there is none.
-
-        :raises PolicyError: the volume's policy cannot be read
-        """
+        """Return the window to open; note why there is none, if there is."""
         if not plan.has_window:
             return None
         volume = plan.volume
@@ -182,26 +182,33 @@ class Backups:
                        backup: objects.Backup) -> None:
         """Release what an earlier window left: the record has room for one.
 
-        :raises TooManyWindows: that is open still
+        One that is in good hands is waited for, as another in its instance.
+
+        :raises WindowInTheWay: that is open still
         """
+        until = time.monotonic() + self._settings.lock_timeout
+        while earlier := self._earlier(context, volume):
+            if recovery.is_abandoned(context, earlier, backup.host):
+                recovery.release(context, volume, earlier, self._settings)
+                if not self._earlier(context, volume):
+                    return
+            if time.monotonic() > until:
+                raise exceptions.WindowInTheWay(
+                    f'the window of an earlier backup of this volume, '
+                    f'{earlier.backup}, is open still, or could not be '
+                    f'closed: see the log of cinder-backup on {earlier.host}')
+            time.sleep(POLL)
+
+    @staticmethod
+    def _earlier(context: contexts.RequestContext,
+                 volume: objects.Volume) -> record.OpenWindow | None:
         try:
-            earlier = store.window_of(context, volume.id)
+            return store.window_of(context, volume.id)
         except exceptions.RecordUnreadable as error:
             LOG.error('Volume %(volume)s: %(error)s. It is written over: what '
                       'it left in a guest is undone there by its lease.',
                       {'volume': volume.id, 'error': plain.text(error)})
-            return
-        if earlier is None:
-            return
-        elsewhere = earlier.host != backup.host or recovery.lives(
-            earlier.owner)
-        if earlier.lapsed or not elsewhere:
-            recovery.release(context, volume, earlier, self._settings)
-        if store.window_of(context, volume.id):
-            raise exceptions.TooManyWindows(
-                f'the window of an earlier backup of this volume, '
-                f'{earlier.backup}, is open still, or could not be closed: '
-                f'see the log of cinder-backup on {earlier.host}')
+            return None
 
     @contextlib.contextmanager
     def _slot(self, window: windows.Window) -> Iterator[None]:
@@ -241,6 +248,10 @@ class Backups:
     def _close(context: contexts.RequestContext,
                backup: objects.Backup, window: windows.Window) -> None:
         claim = window.close()
+        LOG.info('The window of backup %(backup)s on volume %(volume)s has '
+                 'closed after %(ms)d ms.',
+                 {'backup': backup.id, 'volume': backup.volume_id,
+                  'ms': claim.window_ms})
         store.attempt(
             store.close_window, context, backup.volume_id, window.token,
             record.StoredClaim(backup.id, None if window.exempt else claim),

@@ -29,9 +29,10 @@ from cinder import objects
 
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import exceptions
-from cinder_wt_backup.guest import native
+from cinder_wt_backup.guest import blocking
 from cinder_wt_backup.ondisk import reader
 from cinder_wt_backup.service import backup_windows
+from cinder_wt_backup.service import plan as plans
 
 # Any: what stands after InWindow among a driver's classes carries no types.
 _Driver: Any = object
@@ -45,27 +46,27 @@ class InWindow(_Driver):  # type: ignore[misc]
     """
 
     backups: backup_windows.Backups
+    wt_plan: plans.BackupPlan
     # What the backup that was made claims.
     wt_claim: claims.Claim | None = None
 
     def _backup_rbd(self, backup: objects.Backup,
                     volume_file: RBDVolumeIOWrapper, *args: object,
                     **kwargs: object) -> object:
-        self._wt_backup, self._wt_file = backup, volume_file
+        self._wt_file = volume_file
         with contextlib.ExitStack() as self._wt_window:
             return super()._backup_rbd(backup, volume_file, *args,
                                        **kwargs)
 
     def _get_new_snap_name(self, backup_id: str) -> str:
         name: str = super()._get_new_snap_name(backup_id)
-        self._wt_plan = self.backups.plan(
-            self._wt_backup, objects.Volume.get_by_id(
-                self.context, self._wt_backup.volume_id))
-        window = self._wt_window.enter_context(self.backups.window(
-            self.context, self._wt_plan))
-        self._wt_cover: Callable[[], None] | None = (
-            window.cover if window else None)
-        self._wt_snapshot: str | None = name
+        # Else there was a window before, for what cinder-volume has made.
+        if self.wt_plan.in_driver:
+            window = self._wt_window.enter_context(self.backups.window(
+                self.context, self.wt_plan))
+            self._wt_cover: Callable[[], None] | None = (
+                window.cover if window else None)
+            self._wt_snapshot: str | None = name
         return name
 
     def _rbd_diff_transfer(self, *args: object, **kwargs: object) -> object:
@@ -81,7 +82,7 @@ class InWindow(_Driver):  # type: ignore[misc]
         self._wt_window.close()
         try:
             self.wt_claim = self.backups.claim(
-                self.context, self._wt_plan,
+                self.context, self.wt_plan,
                 _Snapshot(self._wt_file, snapshot))
         except exceptions.PolicyError as error:
             # What the ceph driver cleans up after.
@@ -103,7 +104,7 @@ class _Snapshot:
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int) -> bytes:
-        image = native.off_the_loop(self._file.rbd_image)
+        image = blocking.off_the_loop(self._file.rbd_image)
         image.set_snap(self._name)
         try:
             return self._file.read(size)

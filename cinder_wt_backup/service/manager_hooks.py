@@ -183,8 +183,8 @@ class _Steps:
         try:
             self._backups.close_window(context, backup)
         except Exception as error:
-            LOG.error('Backup %s goes on, its window is left to its '
-                      'deadline.', backup.id, exc_info=plain.error(error))
+            LOG.error('Backup %s goes on,  its window is left to its '
+                      'lease.', backup.id, exc_info=plain.error(error))
         return original(manager, context, backup, backup_device)
 
     def _identify(self, manager: managers.BackupManager) -> None:

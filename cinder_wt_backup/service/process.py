@@ -26,7 +26,7 @@ from oslo_log import log as logging
 from tooz import coordination as tooz
 
 from cinder_wt_backup import exceptions
-from cinder_wt_backup.guest import native
+from cinder_wt_backup.guest import blocking
 from cinder_wt_backup import plain
 
 LOG = logging.getLogger(__name__)
@@ -43,12 +43,12 @@ def adapt() -> None:
     :raises ConfigurationError: this Cinder has neither
     """
     proxy = getattr(getattr(utils, 'tpool', None), 'Proxy', None)
-    wrap: native.Wrapper | None = getattr(utils, 'tpool_wrap', proxy)
+    wrap: blocking.Wrapper | None = getattr(utils, 'tpool_wrap', proxy)
     if wrap is None:
         raise exceptions.ConfigurationError(
             'this Cinder is not one that cinder-wt-backup knows: '
             'cinder.utils has neither tpool_wrap nor tpool.Proxy')
-    native.off_the_loop = wrap
+    blocking.off_the_loop = wrap
 
 
 @contextlib.contextmanager
@@ -58,7 +58,7 @@ def lock(instance: str, timeout: int) -> Iterator[None]:
     The lock is of all processes and hosts that share Cinder's coordination
     back end.
 
-    :raises TooManyWindows: another one took longer than ``timeout`` seconds
+    :raises WindowInTheWay: another one took longer than ``timeout`` seconds
     """
     held = coordination.COORDINATOR.get_lock(LOCK % instance)
     try:
@@ -66,7 +66,7 @@ def lock(instance: str, timeout: int) -> Iterator[None]:
     except tooz.LockAcquireFailed:
         acquired = False
     if not acquired:
-        raise exceptions.TooManyWindows(
+        raise exceptions.WindowInTheWay(
             f'another window in instance {instance} took longer than '
             f'lock_timeout = {timeout} s')
     try:

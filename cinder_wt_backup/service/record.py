@@ -12,14 +12,15 @@
 
 """The format of what is kept of a window and of its claim: JSON.
 
-Keys may be added in a version, never changed: who reads keeps those that he
-does not know, and leaves alone what he cannot read.
+Keys may be added in a version, never changed: who writes a window again keeps
+those that he does not know, and nobody touches what he cannot read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 import dataclasses
+import math
 import time
 
 from oslo_serialization import jsonutils
@@ -60,6 +61,19 @@ class OpenWindow:
         """Whether its lease has surely ended."""
         return time.time() > self.ends
 
+    def _check(self) -> None:
+        """See that everything is of its type.
+
+        :raises TypeError: something is not
+        """
+        texts = (self.host, self.backup, self.token, self.owner)
+        if not (all(isinstance(text, str) for text in texts)
+                and isinstance(self.ends, (int, float))
+                and math.isfinite(self.ends)
+                and isinstance(self.version, int)
+                and isinstance(self.may_be_frozen, bool)):
+            raise TypeError('a value is none of its kind')
+
     def to_json(self) -> str:
         """Return it as text for the database."""
         known = dataclasses.asdict(self)
@@ -77,12 +91,13 @@ class OpenWindow:
                    for field in dataclasses.fields(cls)
                    if field.name != 'others' and field.name in values}
             window = cls(**own, others=values)
-            float(window.ends), int(window.version)
+            window._check()
             return window
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError,
+                RecursionError) as error:
             raise exceptions.RecordUnreadable(
-                f'the record of a window, {text[:QUOTED]!r}, is none of this '
-                f'version: {error}') from error
+                f'the record of a window, {text[:QUOTED]!r}, cannot be '
+                f'read here: {error}') from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +127,8 @@ class StoredClaim:
             claim = values['claim']
             return cls(values['backup'], None if claim == EXEMPT
                        else claims.Claim.from_json(claim))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError,
+                RecursionError) as error:
             raise exceptions.RecordUnreadable(
-                f'the record of a claim, {text[:QUOTED]!r}, is none of this '
-                f'version: {error}') from error
+                f'the record of a claim, {text[:QUOTED]!r}, cannot be '
+                f'read here: {error}') from error

@@ -75,14 +75,25 @@ def recover(context: contexts.RequestContext, host: str,
         lock.release()
 
 
+def is_abandoned(context: contexts.RequestContext, window: record.OpenWindow,
+                 host: str) -> bool:
+    """Whether nobody will close a window, unless we do.
+
+    :param host: this host, as cinder-backup calls it
+    """
+    if window.lapsed:
+        return True
+    if window.host == host:
+        return not lives(window.owner)
+    # What is not frozen its guest puts back anyway.
+    return window.may_be_frozen and window.host in _hosts_down(context)
+
+
 def _recover(context: contexts.RequestContext, host: str,
              settings: conf.Settings) -> None:
-    for volume, window in store.left_open(context, host):
-        if window.lapsed or not lives(window.owner):
-            release(context, volume, window, settings)
-    for other in _hosts_down(context):
-        for volume, window in store.left_open(context, other):
-            if other != host and (window.may_be_frozen or window.lapsed):
+    for each in {host, *_hosts_down(context)}:
+        for volume, window in store.left_open(context, each):
+            if is_abandoned(context, window, host):
                 release(context, volume, window, settings)
 
 
@@ -110,7 +121,8 @@ def release(context: contexts.RequestContext, volume: objects.Volume,
                    or isinstance(error, exceptions.GuardianStuck))
         if not window.lapsed or changed and volume.volume_attachment:
             return
-    store.forget_window(context, volume.id, window.token)
+    # What cannot be written is tried again, as all of this is.
+    store.attempt(store.forget_window, context, volume.id, window.token)
 
 
 def _complain(volume: objects.Volume, window: record.OpenWindow,

@@ -44,6 +44,7 @@ WINDOW = 'wt:window'        # which window that is
 CLAIM = 'wt:claim'          # what the last window came to, for which backup
 # Cinder keeps the values of metadata in columns of this width.
 WIDTH = 255
+_Values = dict[str, str]
 
 
 def open_window(context: contexts.RequestContext, volume: str,
@@ -53,7 +54,7 @@ def open_window(context: contexts.RequestContext, volume: str,
     What was on record goes: the last window's claim, for who finds one may
     stop waiting, and what cannot be read.
     """
-    _write(context, volume, {
+    _change(context, volume, lambda found: {
         CLAIM: '', HOST: window.host, WINDOW: window.to_json()})
 
 
@@ -63,12 +64,14 @@ def note_freeze(context: contexts.RequestContext, volume: str,
 
     :raises RecordUnreadable: it is not on record as open
     """
-    window = window_of(context, volume)
-    if window is None or window.token != token:
-        raise exceptions.RecordUnreadable(
-            f'the window on volume {volume} is not on record any more')
-    _write(context, volume, {WINDOW: dataclasses.replace(
-        window, may_be_frozen=True).to_json()})
+    def change(found: _Values) -> _Values:
+        window = _own(found, token)
+        if window is None:
+            raise exceptions.RecordUnreadable(
+                f'the window on volume {volume} is not on record any more')
+        return {WINDOW: dataclasses.replace(
+            window, may_be_frozen=True).to_json()}
+    _change(context, volume, change)
 
 
 def close_window(context: contexts.RequestContext, volume: str,
@@ -76,31 +79,33 @@ def close_window(context: contexts.RequestContext, volume: str,
                  left_changed: bool = False) -> None:
     """Record what a window came to, and that it is closed.
 
-    The record of another window is left as it is.
+    What another window, or a later backup, has put on record stays.
 
     :param left_changed: it counts as open still, for somebody to put its
         guests back
     """
-    window = _readable(context, volume)
-    values = {CLAIM: stored.to_json()}
-    if window is not None and window.token == token:
-        values |= ({WINDOW: dataclasses.replace(window, owner='').to_json()}
-                   if left_changed else {HOST: '', WINDOW: ''})
-    _write(context, volume, values)
+    def change(found: _Values) -> _Values:
+        window = _own(found, token)
+        if window is None:
+            return {} if found[WINDOW] else {CLAIM: stored.to_json()}
+        closed = ({WINDOW: dataclasses.replace(window, owner='').to_json()}
+                  if left_changed else {HOST: '', WINDOW: ''})
+        # It was empty since this window was opened.
+        return {CLAIM: found[CLAIM] or stored.to_json(), **closed}
+    _change(context, volume, change)
 
 
 def note_claim(context: contexts.RequestContext, volume: str,
                stored: record.StoredClaim) -> None:
     """Record what is claimed where there was no window."""
-    close_window(context, volume, '', stored)
+    _change(context, volume, lambda found: {CLAIM: stored.to_json()})
 
 
 def forget_window(context: contexts.RequestContext, volume: str,
                   token: str) -> None:
     """Record that a window which a process left open is closed."""
-    window = _readable(context, volume)
-    if window and window.token == token:
-        _write(context, volume, {HOST: '', WINDOW: ''})
+    _change(context, volume, lambda found: (
+        {HOST: '', WINDOW: ''} if _own(found, token) else {}))
 
 
 def claim_of(context: contexts.RequestContext, volume: str,
@@ -130,24 +135,30 @@ def left_open(context: contexts.RequestContext, host: str
               ) -> Iterator[tuple[objects.Volume, record.OpenWindow]]:
     """Find the windows that a host has on record, with their volumes.
 
+    A record that cannot be read stays as it is, and is told each time.
+    """
+    for volume, text in on_record(context, host):
+        try:
+            yield volume, record.OpenWindow.from_json(text)
+        except exceptions.RecordUnreadable as error:
+            LOG.error('Volume %(volume)s: %(error)s. It is left to the '
+                      'cinder-backup that wrote it, to the lease of the '
+                      'guests, and to the next backup of that volume.',
+                      {'volume': volume.id, 'error': plain.text(error)})
+
+
+def on_record(context: contexts.RequestContext, host: str
+              ) -> Iterator[tuple[objects.Volume, str]]:
+    """Find the volumes with a window of a host, and what says so.
+
     Cinder's own volume filter matches user metadata as well, which a tenant
-    may fill as he likes: what counts is read from the admin metadata. A
-    record of another version stays as it is, and is told each time.
+    may fill as he likes: what counts is read from the admin metadata.
     """
     for volume in objects.VolumeList.get_all(
             context, filters={'metadata': {HOST: host}}):
-        if _read(context, volume.id)[HOST] != host:
-            continue
-        try:
-            window = window_of(context, volume.id)
-        except exceptions.RecordUnreadable as error:
-            LOG.error('Volume %(volume)s: %(error)s It is left to the '
-                      'cinder-backup that wrote it, and to the lease of the '
-                      'guests.', {'volume': volume.id,
-                                  'error': plain.text(error)})
-            continue
-        if window:
-            yield volume, window
+        found = _read(context, volume.id)
+        if found[HOST] == host and found[WINDOW]:
+            yield volume, found[WINDOW]
 
 
 def attempt(write: Callable[..., None],
@@ -168,45 +179,49 @@ def attempt(write: Callable[..., None],
 
 
 # The first use of a connection tells that the database was restarted.
-_stubbornly: Callable[..., dict[str, str]] = tenacity.Retrying(
+_stubbornly: Callable[..., _Values] = tenacity.Retrying(
     retry=tenacity.retry_if_exception_type(db_exception.DBConnectionError),
     stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_fixed(1),
     reraise=True, sleep=time.sleep)
 
 
-def _readable(context: contexts.RequestContext,
-              volume: str) -> record.OpenWindow | None:
+def _own(found: _Values, token: str) -> record.OpenWindow | None:
+    """Return the window that is on record, if it is the one of that name."""
     try:
-        return window_of(context, volume)
+        window = record.OpenWindow.from_json(found[WINDOW])
     except exceptions.RecordUnreadable:
         return None
+    return window if window.token == token else None
 
 
-def _read(context: contexts.RequestContext,
-          volume: str) -> dict[str, str]:
+def _read(context: contexts.RequestContext, volume: str) -> _Values:
     """Return the record, each value put together from its columns."""
-    found = _stubbornly(_update, context, volume, {})
-    return {key: _joined(found, key) for key in (HOST, WINDOW, CLAIM)}
+    return _change(context, volume, lambda found: {})
 
 
-def _write(context: contexts.RequestContext, volume: str,
-           values: Mapping[str, str]) -> None:
-    _stubbornly(_update, context, volume, values)
+def _change(context: contexts.RequestContext, volume: str,
+            change: Callable[[_Values], _Values]) -> _Values:
+    """Change the record; return it as it was.
+
+    :param change: is told what is there, and returns what is to be there
+    """
+    return _stubbornly(_change_once, context, volume, change)
 
 
-def _update(context: contexts.RequestContext, volume: str,
-            values: Mapping[str, str]) -> dict[str, str]:
-    """Write values, if any, and return all columns as they are then."""
-    found = objects.Volume.get_by_id(context.elevated(), volume)
+def _change_once(context: contexts.RequestContext, volume: str,
+                 change: Callable[[_Values], _Values]) -> _Values:
+    row = objects.Volume.get_by_id(context.elevated(), volume)
+    found = {key: _joined(row.admin_metadata, key)
+             for key in (HOST, WINDOW, CLAIM)}
     columns: dict[str, str] = {}
-    for key, text in values.items():
+    for key, text in change(found).items():
         # What is left of a longer value that was there.
-        columns.update({name: '' for name in found.admin_metadata
+        columns.update({name: '' for name in row.admin_metadata
                         if name.startswith(f'{key}.')})
         columns.update(_columns(key, text))
     if columns:
-        found.admin_metadata_update(columns, False)
-    return dict(found.admin_metadata)
+        row.admin_metadata_update(columns, False)
+    return found
 
 
 def _columns(key: str, text: str) -> dict[str, str]:

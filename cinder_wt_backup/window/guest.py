@@ -42,7 +42,7 @@ RELEASE_POLL = 1
 
 
 # Keeps other windows away from an instance: a thaw is guest-wide. Is told the
-# instance and how many seconds to wait; raises TooManyWindows.
+# instance and how many seconds to wait; raises WindowInTheWay.
 Lock = Callable[[str, int], contextlib.AbstractContextManager[None]]
 
 
@@ -100,8 +100,15 @@ class GuestWindow:
 
     def close(self) -> claims.Claim:
         """Release whatever was reached, also when opening failed half-way."""
-        with self._stack:
-            claim = self._release()
+        claim = claims.Claim(CRASH, 'the release was not seen to end')
+        try:
+            with self._stack:
+                claim = self._release()
+        except Exception as error:
+            # Of locks, libvirt and threads: no backup fails by it.
+            LOG.error('Instance %s: unexpected error while closing a '
+                      'window.', self.target.instance,
+                      exc_info=plain.error(error))
         if self._problem and not self.engaged:
             return claims.Claim(
                 claims.Level.FLUSHED if self._flushed else CRASH,

@@ -43,9 +43,9 @@ class Lease(base.OpenWindowTestCase):
         self.agent: agent.Agent = found.agent
         return guardian.Guardian(found.agent, token, TIMEOUT)
 
-    def wish(self, lease: int = 60, freeze: int = 0) -> guardian.Wish:
+    def wish(self, lease: int = 60, freeze: int = 0) -> guardian.StartRequest:
         """Return what a window is to be."""
-        return guardian.Wish(
+        return guardian.StartRequest(
             self.disk.volume, None, lease, 5, freeze,
             guardian.BarrierWish.ALWAYS if freeze
             else guardian.BarrierWish.NEVER)

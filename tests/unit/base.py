@@ -75,7 +75,7 @@ class Adapted(fixtures.Fixture):
 
     def _setUp(self) -> None:
         self.useFixture(fixtures.MonkeyPatch(
-            'cinder_wt_backup.guest.native.off_the_loop', None))
+            'cinder_wt_backup.guest.blocking.off_the_loop', None))
         process.adapt()
 
 

@@ -31,7 +31,7 @@ from cinder_wt_backup.service import manager_hooks
 
 NAME = 'cinder_wt_backup.driver.WriteThroughBackupDriver'
 WRAPPED = 'cinder.tests.unit.backup.fake_service.FakeBackupService'
-# Where the seam is in Cinder's manager.
+# Where our steps are in Cinder's manager.
 STEPS = ('init_host', '_is_our_backup', '_start_backup', 'continue_backup',
          'run_periodic_tasks')
 
@@ -39,7 +39,7 @@ STEPS = ('init_host', '_is_our_backup', '_start_backup', 'continue_backup',
 class Witness:
     """What saw Cinder's own ``_start_backup`` be called.
 
-    :ivar through: calls that the seam made, with what its window is around
+    :ivar through: calls that our steps made, with what its window is around
     :ivar beside: calls that somebody else made
     :ivar stored: calls of our driver's ``backup``
     """
@@ -48,16 +48,16 @@ class Witness:
         self.through, self.beside, self.stored = 0, 0, 0
 
     def below_the_seam(self) -> None:
-        """Watch from below: before the seam is put over it."""
+        """Watch from below: before our steps are put over it."""
         original = manager.BackupManager._start_backup
 
-        @functools.wraps(original)      # the seam checks its parameters
+        @functools.wraps(original)      # which our steps check its parameters
         def _start_backup(caller: Any, context: Any, backup: Any,
                           volume: Any) -> Any:
             if not (isinstance(caller, manager_hooks._CastInWindow)
                     and backup.service == WRAPPED):
                 self.beside += 1
-                raise AssertionError('a backup was started beside the seam')
+                raise AssertionError('a backup was started beside our steps')
             self.through += 1
             return original(caller, context, backup, volume)
         manager.BackupManager._start_backup = _start_backup

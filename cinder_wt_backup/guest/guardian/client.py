@@ -41,7 +41,7 @@ Status = protocol.Status
 
 
 @dataclasses.dataclass(frozen=True)
-class Wish:
+class StartRequest:
     """What a window is to be.
 
     :ivar volume: the volume's id
@@ -60,7 +60,7 @@ class Wish:
     freeze: int = 0
     barrier: str = BarrierWish.NEVER
 
-    def request(self) -> dict[str, object]:
+    def fields(self) -> dict[str, object]:
         """Return it as the guest is told it."""
         return {'volume': self.volume, 'address': self.address or '',
                 'lease': self.lease, 'drain': self.drain,
@@ -84,7 +84,7 @@ class Guardian:
         self._token = token
         self._timeout = max(timeout, SHORTEST)
 
-    def start(self, wish: Wish) -> reports.Start:
+    def start(self, request: StartRequest) -> reports.Start:
         """Make the volume's filesystems write-through, under a lease.
 
         :raises GuardianBusy: another window is open in the guest
@@ -94,8 +94,8 @@ class Guardian:
             all the same when it is not known how far it came
         """
         try:
-            status, output = self._run('start', wish.drain + self._timeout,
-                                       wish.request())
+            status, output = self._run('start', request.drain + self._timeout,
+                                       request.fields())
         except exceptions.ProgramNotStarted as error:
             raise exceptions.GuardianUnable(str(error)) from error
         if status == Status.DONE:

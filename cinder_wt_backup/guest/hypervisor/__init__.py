@@ -13,7 +13,8 @@
 """A compute host's libvirt and the instances that run there.
 
 Nothing else of the package knows libvirt: its errors become those of
-:mod:`cinder_wt_backup.exceptions` here, and every call is bounded.
+:mod:`cinder_wt_backup.exceptions` here, and every call that goes to a host is
+bounded.
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ from xml.etree import ElementTree  # nosec B405
 import libvirt
 
 from cinder_wt_backup import exceptions
+from cinder_wt_backup.guest import blocking
 from cinder_wt_backup.guest.hypervisor import domain as domains
 from cinder_wt_backup.guest.hypervisor import states
-from cinder_wt_backup.guest import native
 from cinder_wt_backup import plain
 
 # The ports of libvirt's own transports, tried before libvirt is asked: its
@@ -134,8 +134,8 @@ class Hypervisor:
         try:
             # The errors that are no host's as well: of its auth.conf, which
             # libvirt cannot always name.
-            return native.call(self._timeout, libvirt.openAuth, self.uri,
-                               [CREDENTIALS, refuse, None], 0)
+            return blocking.call(self._timeout, libvirt.openAuth, self.uri,
+                                 [CREDENTIALS, refuse, None], 0)
         except TimeoutError as error:
             raise self._silent(self._timeout) from error
         except libvirt.libvirtError as error:
@@ -154,7 +154,7 @@ class Hypervisor:
                     *args: object) -> _Result:
         """Make a libvirt call that may take ``timeout`` seconds."""
         try:
-            return native.call(timeout, function, *args)
+            return blocking.call(timeout, function, *args)
         except TimeoutError as error:
             raise self._silent(timeout) from error
         except libvirt.libvirtError as error:
@@ -227,4 +227,4 @@ def _start_event_loop() -> None:
         libvirt.registerErrorHandler(lambda *args: None, None)
         libvirt.virEventRegisterDefaultImpl()
         libvirt.virEventAddTimeout(LOOP_MS, lambda *args: None, None)
-        native.run_forever(libvirt.virEventRunDefaultImpl)
+        blocking.run_forever(libvirt.virEventRunDefaultImpl)

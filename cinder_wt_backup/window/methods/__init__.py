@@ -15,9 +15,11 @@
 from __future__ import annotations
 
 import functools
+from importlib import metadata
 
 import stevedore
 
+from cinder_wt_backup import exceptions
 from cinder_wt_backup.window.methods import base
 
 NAMESPACE = 'cinder_wt_backup.methods'
@@ -25,7 +27,18 @@ NAMESPACE = 'cinder_wt_backup.methods'
 
 @functools.cache
 def installed() -> dict[str, type[base.Method]]:
-    """Return the installed methods by name."""
+    """Return the installed methods by name.
+
+    :raises ConfigurationError: one is installed, but cannot be imported
+    """
     manager: stevedore.ExtensionManager[base.Method] = (
-        stevedore.ExtensionManager(NAMESPACE))
+        stevedore.ExtensionManager(
+            NAMESPACE, on_load_failure_callback=_complain))
     return {extension.name: extension.plugin for extension in manager}
+
+
+def _complain(_manager: object, entry: metadata.EntryPoint,
+              error: BaseException) -> None:
+    raise exceptions.ConfigurationError(
+        f'the method {entry.name} ({entry.value}) cannot be imported: '
+        f'{error}') from error

@@ -25,9 +25,9 @@ from cinder_wt_backup.guest import reach
 class Method(abc.ABC):
     """A way to make one guest consistent for a moment.
 
-    Made for one window, for one thread. ``release`` is called once, after
-    whatever ``engage`` came to; that is called again as long as another
-    window, or freeze, is in the way.
+    Made for one window, for one thread. ``engage`` is called again as long as
+    another window, or freeze, is in the way; ``release`` after whatever it
+    came to, and again while the guest may be reached in a moment.
 
     :param guest: the guest
     :param token: the window's name, unique, hexadecimal
@@ -61,7 +61,8 @@ class Method(abc.ABC):
     def engage(self) -> None:
         """Make the guest consistent; return when it is.
 
-        Whatever it changes, the guest undoes by itself after the lease.
+        Whatever it changes, the guest undoes by itself after the lease; but a
+        freeze where the operator permits one without.
 
         :raises GuardianBusy, GuestFrozen: another window, or freeze, is in
             the way; nothing was changed

@@ -29,13 +29,14 @@ from cinder_wt_backup.guest.guardian import report as reports
 from cinder_wt_backup.guest import reach
 from cinder_wt_backup import plain
 from cinder_wt_backup.window.methods import base
+from cinder_wt_backup.window.methods import bounded_freeze
 from cinder_wt_backup.window.methods import freeze
 from cinder_wt_backup.window.methods import judgement
 
 LOG = logging.getLogger(__name__)
 
 FREEZE = 'freeze'                   # as an operator says it
-Wish = guardian.BarrierWish
+BarrierWish = guardian.BarrierWish
 Pulse = protocol.Pulse
 # How often a frozen guest is told again that we froze nothing, seconds.
 DISARM_AGAIN = 1
@@ -54,8 +55,8 @@ class WriteThrough(base.Method):
                  settings: conf.Settings) -> None:
         super().__init__(guest, token, settings)
         self._start: reports.Start | None = None
-        self._frozen = freeze.Frozen(guest, settings.freeze_timeout,
-                                     self._disarm)
+        self._freeze = bounded_freeze.BoundedFreeze(
+            guest, settings.freeze_timeout, self._disarm)
         self._no_barrier = ''
         self._held = False
         self._released = False
@@ -67,7 +68,7 @@ class WriteThrough(base.Method):
     def engage(self) -> None:
         """Start the guardian; freeze if that is configured, or needed."""
         wish = self._barrier_wish()
-        start = self._start = self._guardian().start(guardian.Wish(
+        start = self._start = self._guardian().start(guardian.StartRequest(
             self.guest.volume, self.guest.disk.address, self.settings.lease,
             self.settings.drain_timeout, self._freeze_ends(), wish))
         LOG.debug('Instance %(instance)s is write-through: %(report)s',
@@ -78,15 +79,16 @@ class WriteThrough(base.Method):
             if start.armed:
                 self._disarm()
             raise
-        if wish == Wish.ALWAYS or wish == Wish.UNFLAGGED and start.unflagged:
+        if wish == BarrierWish.ALWAYS or (
+                wish == BarrierWish.UNFLAGGED and start.unflagged):
             self._raise_barrier(start)
-        if start.armed and not (self._frozen.began or self._frozen.may_come):
+        if start.armed and not (self._freeze.began or self._freeze.may_come):
             self._disarm()
 
     def release(self) -> claims.Claim:
         """Thaw, put back and judge."""
         try:
-            self._held |= self._frozen.thaw()
+            self._held |= self._freeze.thaw()
         finally:
             # Whatever the agent says to a thaw.
             end = self._guardian().release()
@@ -120,9 +122,9 @@ class WriteThrough(base.Method):
 
     def _barrier_wish(self) -> str:
         if self.settings.barrier is conf.Barrier.FREEZE:
-            return Wish.ALWAYS
-        return (Wish.UNFLAGGED if FREEZE in self.settings.methods
-                else Wish.NEVER)
+            return BarrierWish.ALWAYS
+        return (BarrierWish.UNFLAGGED if FREEZE in self.settings.methods
+                else BarrierWish.NEVER)
 
     def _freeze_ends(self) -> int:
         """Return when a barrier is over for sure: asking, freezing, itself."""
@@ -149,7 +151,7 @@ class WriteThrough(base.Method):
     def _raise_barrier(self, start: reports.Start) -> None:
         """Freeze; without it the write-through beneath still holds."""
         try:
-            self._frozen.freeze(self._points(start))
+            self._freeze.freeze(self._points(start))
         except exceptions.WriteThroughError as error:
             self._no_barrier = f'no barrier: {error}'
 
@@ -192,10 +194,10 @@ class WriteThrough(base.Method):
     def _judge(self, start: reports.Start,
                end: reports.End) -> claims.Claim:
         claim = judgement.judge(start, end, judgement.Barrier(
-            held=self._held, drained=self._frozen.began,
-            problem=self._no_barrier or self._frozen.problem))
-        if self._frozen.milliseconds:
-            claim = claim.with_freeze(self._frozen.milliseconds)
+            held=self._held, drained=self._freeze.began,
+            problem=self._no_barrier or self._freeze.problem))
+        if self._freeze.milliseconds:
+            claim = claim.with_freeze(self._freeze.milliseconds)
         told = judgement.options_left_reset(end)
         if told:
             LOG.error('Instance %(instance)s: %(told)s.',

@@ -132,10 +132,10 @@ def _window(machine: machines.Machine, disk: machines.Disk, wish: str
         [reach.Target(disk.volume, machines.PROJECT, machine.instance,
                       (layout.LIBVIRT_TCP_URI,))],
         plugin.settings(methods=['write_through']), process.lock)
-    real = guardian.Wish.request
+    real = guardian.StartRequest.fields
     with unittest.mock.patch.object(
-            guardian.Wish, 'request', lambda self: dict(real(self),
-                                                        pulse=wish)):
+            guardian.StartRequest, 'fields', lambda self: dict(real(self),
+                                                               pulse=wish)):
         window.open()
     number = _acknowledged(machine)
     copy = disk.snapshot()

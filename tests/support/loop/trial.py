@@ -196,9 +196,9 @@ class Trial(base.TestCase):
         self.kill(holders)
         self.wait_for(lambda: not self.holders())
 
-    def _wish(self) -> guardian.Wish:
+    def _wish(self) -> guardian.StartRequest:
         barrier = self._scenario == Scenario.BARRIER
-        return guardian.Wish(
+        return guardian.StartRequest(
             self._disk.volume, None, LEASE, DRAIN, int(barrier),
             guardian.BarrierWish.ALWAYS if barrier
             else guardian.BarrierWish.NEVER)

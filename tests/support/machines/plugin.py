@@ -13,6 +13,7 @@
 """The plugin without cinder-backup: its settings, and Cinder's locks."""
 
 import atexit
+import dataclasses
 import shutil
 import tempfile
 
@@ -24,8 +25,11 @@ from cinder_wt_backup.window import methods
 from tests.support.cloud import layout
 
 
-def settings(**values: object) -> conf.Settings:
-    """Return the settings of a section with some options set."""
+def settings(lease: int = 0, **values: object) -> conf.Settings:
+    """Return the settings of a section with some options set.
+
+    A lease may be shorter than a service takes it: nobody waits for long.
+    """
     config = cfg.ConfigOpts()
     config([], project='wt-functional', default_config_files=[])
     group = conf.register(config)
@@ -33,7 +37,8 @@ def settings(**values: object) -> conf.Settings:
                         conf.GROUP)
     for name, value in values.items():
         config.set_override(name, value, conf.GROUP)
-    return conf.read(group, methods.installed())
+    made = conf.read(group, methods.installed())
+    return dataclasses.replace(made, lease=lease or made.lease)
 
 
 def start_locks() -> None:

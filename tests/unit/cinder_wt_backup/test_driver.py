@@ -244,6 +244,17 @@ class ClaimTest(DriverTestCase):
             found.metadata[LEVEL]))
         self.assertNotIn('x', found.metadata)
 
+    def test_one_that_was_deleted_while_it_was_stored_fails_nothing(
+            self) -> None:
+        Recorder.meanwhile = staticmethod(
+            lambda backup: objects.Backup.get_by_id(
+                self.context, backup.id).destroy())
+        volume = self.attached()
+        backup = self.backup(volume, service='it', temp_volume_id=volume.id)
+        with open(self.cinder_volume.device, 'rb') as device:
+            updates = self.manager.service(self.context).backup(backup, device)
+        self.assertIn(LEVEL, updates['metadata'])
+
     def test_what_the_wrapped_driver_returns_is_kept(self) -> None:
         Recorder.updates = {'service_metadata': 'base',
                             'metadata': {'theirs': '1', LEVEL: 'crash',

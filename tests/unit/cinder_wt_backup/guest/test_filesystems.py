@@ -34,23 +34,25 @@ class ByFreezeTest(base.TestCase):
               'NTFS', 'other')
     def test_what_may_be_frozen_is_counted_on(self, kind: str) -> None:
         mounted = Mounted(kind, '/srv')
-        self.assertEqual(([mounted], [], []), filesystems.by_freeze([mounted]))
+        self.assertEqual(filesystems.Sorted([mounted], [], []),
+                         filesystems.by_freeze([mounted]))
 
     @ddt.data('vfat', 'msdos', 'exfat', 'udf', 'fuseblk', 'ntfs3')
     def test_what_no_kernel_freezes_may_be_dirty(self, kind: str) -> None:
         mounted = Mounted(kind, '/srv')
-        self.assertEqual(([ROOT], [], [mounted]),
+        self.assertEqual(filesystems.Sorted([ROOT], [], [mounted]),
                          filesystems.by_freeze([ROOT, mounted]))
 
     @ddt.data('iso9660', 'squashfs', 'erofs')
     def test_what_is_never_dirty_lowers_nothing(self, kind: str) -> None:
-        self.assertEqual(([ROOT], [], []), filesystems.by_freeze(
-            [ROOT, Mounted(kind, '/srv')]))
+        self.assertEqual(
+            filesystems.Sorted([ROOT], [], []),
+            filesystems.by_freeze([ROOT, Mounted(kind, '/srv')]))
 
     @ddt.data('/boot/efi', '/efi', '/boot')
     def test_the_efi_system_partition_is_told_apart(self, point: str) -> None:
         efi = Mounted('vfat', point)
-        self.assertEqual(([ROOT], [efi], []),
+        self.assertEqual(filesystems.Sorted([ROOT], [efi], []),
                          filesystems.by_freeze([efi, ROOT]))
 
     @ddt.data(('ext4', '/boot/efi'), ('vfat', '/srv'), ('vfat', '/boot/efi2'),
@@ -61,7 +63,8 @@ class ByFreezeTest(base.TestCase):
             [ROOT, Mounted(kind, point)]).efi)
 
     def test_alone_it_is_one_like_others(self) -> None:
-        self.assertEqual(([], [], [EFI]), filesystems.by_freeze([EFI]))
+        self.assertEqual(filesystems.Sorted([], [], [EFI]),
+                         filesystems.by_freeze([EFI]))
 
 
 class RemarkTest(base.TestCase):

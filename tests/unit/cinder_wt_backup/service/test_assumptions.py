@@ -13,7 +13,7 @@
 """What the plugin takes for granted of Cinder, one test for each.
 
 Against the Cinder that is installed: a release that differs is named by the
-test that fails. What the other tests of the seam show anyway is not repeated.
+test that fails. What the other tests of the hooks show anyway is not repeated.
 """
 
 from typing import Any

@@ -177,9 +177,14 @@ class DriverTypeTest(base.TestCase):
         self.assertEqual('rbd', attachments.driver_type(
             volume(attachment(), attachment(OTHER))))
 
+    def test_one_that_is_only_reserved_says_nothing(self) -> None:
+        self.assertEqual('rbd', attachments.driver_type(volume(
+            attachment(), attachment(connection_info=None))))
+
     def test_it_is_unknown_when_they_differ(self) -> None:
         self.assertIsNone(attachments.driver_type(volume(
-            attachment(), attachment(connection_info=None))))
+            attachment(), attachment(
+                connection_info={'driver_volume_type': 'nfs'}))))
 
     def test_it_is_unknown_without_an_attachment(self) -> None:
         self.assertIsNone(attachments.driver_type(volume()))

@@ -10,15 +10,19 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import datetime
 import threading
 import time
 from typing import Any
 
 from cinder import objects
+from cinder.tests.unit import utils
 import fixtures
 from oslo_db import exception as db_exception
+from oslo_utils import timeutils
 
 from cinder_wt_backup.claims import claim as claims
+from cinder_wt_backup.guest.hypervisor import host as compute_host
 from cinder_wt_backup.service import backup_windows
 from cinder_wt_backup.service import record
 from cinder_wt_backup.service import recovery
@@ -160,10 +164,34 @@ class EarlierWindowTest(BackupsTestCase):
         claim = self.make(*self.left_by('1/1'))
         self.assertEqual(Level.WRITE_THROUGH, claim.level)
 
+    def test_one_that_closes_in_time_is_waited_for(self) -> None:
+        volume, backup = self.left_by(recovery.this_process())
+
+        def close() -> None:
+            self.guardian.holder = None
+            store.close_window(
+                self.context, volume.id, base.TOKEN, record.StoredClaim(
+                    'earlier', claims.Claim(Level.FLUSHED)))
+        closing = threading.Timer(0.3, close)
+        closing.start()
+        claim = self.make(volume, backup)
+        closing.join()
+        self.assertEqual(Level.WRITE_THROUGH, claim.level)
+
+    def test_a_frozen_one_of_a_host_that_is_down_is_released(self) -> None:
+        beat = timeutils.utcnow() - datetime.timedelta(hours=1)
+        utils.create_service(self.context, {
+            'host': 'otherhost', 'topic': 'cinder-backup',
+            'binary': 'cinder-backup', 'created_at': beat,
+            'updated_at': beat})
+        claim = self.make(*self.left_by('1/1', 'otherhost',
+                                        may_be_frozen=True))
+        self.assertEqual(Level.WRITE_THROUGH, claim.level)
+
     def test_a_freeze_on_record_is_not_forgotten(self) -> None:
         volume, backup = self.left_by('1/1', may_be_frozen=True)
         self.domain.channel = ''
-        claim = self.make(volume, backup)
+        claim = self.make(volume, backup, self.another(lock_timeout=1))
         self.assertEqual(Level.CRASH, claim.level)
         self.assertIn('an earlier backup of this volume, earlier',
                       claim.reason)
@@ -171,14 +199,34 @@ class EarlierWindowTest(BackupsTestCase):
         self.assertEqual((base.TOKEN, True),
                          (found.token, found.may_be_frozen))
 
-    def test_one_that_is_open_still_is_left_alone(self) -> None:
+    def test_one_that_is_open_for_too_long_is_left_alone(self) -> None:
+        process = self.another(lock_timeout=1)
         for owner, host in ((recovery.this_process(), 'testhost'),
                             ('1/1', 'otherhost')):
             volume, backup = self.left_by(owner, host)
-            self.assertEqual(Level.CRASH, self.make(volume, backup).level)
+            self.assertEqual(Level.CRASH,
+                             self.make(volume, backup, process).level)
             self.assertEqual(base.TOKEN, store.window_of(
                 self.context, volume.id).token)
             self.assertEqual(base.TOKEN, self.guardian.holder)
+
+
+class UnforeseenTest(BackupsTestCase):
+    """An error nobody foresaw while a window closes."""
+
+    def test_the_backup_goes_on_and_who_waits_is_told(self) -> None:
+        volume, backup = self.requested()
+        with self.window(volume, backup):
+            # Of the connection to libvirt, when it is closed.
+            self.useFixture(fixtures.MockPatchObject(
+                compute_host.Hypervisor, '__exit__',
+                side_effect=RuntimeError('no thread can be started')))
+        began = time.monotonic()
+        self.process.close_window(self.context, backup)
+        self.assertLess(time.monotonic() - began, 5)
+        backup.temp_volume_id = volume.id
+        self.assertEqual(Level.FLUSHED, self.claim(volume, backup).level)
+        self.assertIsNone(self.guardian.holder)
 
 
 class SlotTest(BackupsTestCase):

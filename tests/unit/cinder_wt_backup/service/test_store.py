@@ -114,9 +114,23 @@ class RecordTest(base.CinderTestCase):
         self.open()
         store.forget_window(self.context, self.id, 'f' * 32)
         self.assertEqual([(self.id, self.window)], self.left_open())
+        # Its own claim is still to come.
         self.close(claims.Claim(Level.FLUSHED))
         self.assertEqual([(self.id, self.window)], self.left_open())
-        self.assertEqual(Level.FLUSHED, self.claim().level)
+        self.assertIsNone(self.stored())
+
+    def test_a_later_backups_claim_stays_when_a_window_closes(self) -> None:
+        self.open()
+        store.note_claim(self.context, self.id, record.StoredClaim(
+            'later', claims.Claim(Level.CRASH, 'in the way')))
+        self.close(claims.Claim(Level.FLUSHED))
+        self.assertEqual([], self.left_open())
+        self.assertEqual('in the way', self.stored('later').claim.reason)
+
+    def test_a_window_that_was_not_recorded_has_a_claim_all_the_same(
+            self) -> None:
+        self.close(claims.Claim(Level.CRASH))
+        self.assertEqual(Level.CRASH, self.claim().level)
 
     def test_an_entry_lapses(self) -> None:
         self.assertFalse(self.window.lapsed)
@@ -166,11 +180,15 @@ class RecordTest(base.CinderTestCase):
 
     @ddt.data('hello', '[]', '7', '{}', '{"backup": "%s"}' % BACKUP,
               '{"version": 9, "window": {"token": "f"}}',
-              '{"host": "h", "backup": "b", "token": "t", "ends": "later"}')
+              *('{"host": "h", "backup": "b", "token": "t", "ends": 1, %s}'
+                % wrong for wrong in (
+                    '"ends": "later"', '"ends": NaN', '"owner": null',
+                    '"owner": 5', '"version": Infinity', '"token": []',
+                    '"may_be_frozen": "no"')), '[' * 100000)
     def test_what_cannot_be_read_is_neither_dropped_nor_mistaken(
             self, text: str) -> None:
         log = self.useFixture(fixtures.FakeLogger())
-        self.put(open='testhost', window=text)
+        self.put(open='testhost', window=text[:255])
         self.assertEqual([], self.left_open())
         self.assertIn(f'Volume {self.id}: the record of a window', log.output)
         self.assertRaises(exceptions.RecordUnreadable, store.window_of,
@@ -178,7 +196,7 @@ class RecordTest(base.CinderTestCase):
         store.forget_window(self.context, self.id, self.window.token)
         self.close(claims.Claim(Level.CRASH))
         found = objects.Volume.get_by_id(self.context, self.id).admin_metadata
-        self.assertEqual(('testhost', text),
+        self.assertEqual(('testhost', text[:255]),
                          (found['wt:open'], found['wt:window']))
 
     def test_what_a_later_version_adds_is_kept(self) -> None:

@@ -38,7 +38,7 @@ class GuardianTestCase(base.GuestTestCase):
         return guardian.Guardian(self.agent(), token, timeout)
 
     def start(self, **values: Any) -> reports.Start:
-        return self.made().start(guardian.Wish(**{
+        return self.made().start(guardian.StartRequest(**{
             'volume': base.VOLUME, 'address': '0000:00:04.0', 'lease': 60,
             'drain': 1, **values}))
 

@@ -59,7 +59,7 @@ class ConnectionTest(base.GuestTestCase):
         loops = []
         for name, value in (
                 ('guest.hypervisor.host._loop_started', False),
-                ('guest.native.run_forever', loops.append),
+                ('guest.blocking.run_forever', loops.append),
                 *((f'guest.hypervisor.host.libvirt.{name}', lambda *args: None)
                   for name in ('virEventRegisterDefaultImpl',
                                'virEventAddTimeout',

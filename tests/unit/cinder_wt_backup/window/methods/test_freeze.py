@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-import threading
 import time
 from typing import Any
 
@@ -28,170 +27,6 @@ Level = claims.Level
 
 def silent(**_arguments: Any) -> None:
     raise fake.Silent
-
-
-class FrozenTest(base.GuestTestCase):
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.frozen = freeze.Frozen(self.reached(), 30)
-
-    def fail_once(self, command: str, later: Any = None) -> None:
-        """Have one command time out; ``later`` happens in the guest."""
-        def fail(**_arguments: Any) -> None:
-            del self.domain.agent.answers[command]
-            if later:
-                later()
-            raise fake.Silent
-        self.domain.agent.answers[command] = fail
-
-    def test_it_holds_until_it_is_thawed(self) -> None:
-        self.frozen.freeze(['/mnt'])
-        self.assertEqual(['/mnt'], self.domain.agent.frozen)
-        time.sleep(0.01)
-        self.assertTrue(self.frozen.thaw())
-        self.assertEqual([], self.domain.agent.frozen)
-        self.assertGreaterEqual(self.frozen.milliseconds, 10)
-
-    def test_thawing_twice_is_harmless(self) -> None:
-        self.frozen.freeze(['/mnt'])
-        self.frozen.thaw()
-        self.assertFalse(self.frozen.thaw())
-        self.assertEqual(1, self.domain.agent.commands.count(fake.THAW))
-
-    def test_what_somebody_else_froze_is_left_alone(self) -> None:
-        self.domain.agent.frozen = ['/srv']
-        self.assertRaises(exceptions.AgentError, self.frozen.freeze, ['/mnt'])
-        self.assertFalse(self.frozen.thaw())
-        self.assertEqual(['/srv'], self.domain.agent.frozen)
-
-    def test_a_freeze_that_came_first_is_left_alone(self) -> None:
-        def refuse(mountpoints: list[str]) -> None:
-            self.domain.agent.frozen = ['/srv']
-            raise fake.Refused('guest-fsfreeze-freeze-list has been disabled')
-        self.domain.agent.answers[fake.FREEZE] = refuse
-        self.assertRaises(exceptions.GuestFrozen, self.frozen.freeze, ['/mnt'])
-        self.assertFalse(self.frozen.thaw())
-        self.assertEqual(['/srv'], self.domain.agent.frozen)
-
-    def test_all_or_none(self) -> None:
-        error = self.assertRaises(exceptions.AgentError, self.frozen.freeze,
-                                  ['/mnt', '/not-a-mount'])
-        self.assertIn('1 of 2', str(error))
-        self.assertEqual([], self.domain.agent.frozen)
-        self.assertFalse(self.frozen.thaw())
-
-    def test_none_frozen_is_no_freeze(self) -> None:
-        self.domain.agent.answers[fake.FREEZE] = lambda mountpoints: 0
-        self.assertRaises(exceptions.AgentError, self.frozen.freeze, ['/mnt'])
-        self.assertFalse(self.frozen.thaw())
-        # It would end a freeze that the agent knows nothing of.
-        self.assertNotIn(fake.THAW, self.domain.agent.commands)
-
-    def test_a_freeze_lost_meanwhile_did_not_hold(self) -> None:
-        self.frozen.freeze(['/mnt'])
-        self.domain.agent.thaw_by_itself()
-        self.assertFalse(self.frozen.thaw())
-        self.assertIn('0 of 1', self.frozen.problem)
-
-    def test_a_freeze_that_came_late_is_thawed(self) -> None:
-        self.fail_once(fake.FREEZE, lambda: self.domain.agent.frozen.append(
-            '/mnt'))
-        self.assertRaises(exceptions.AgentUnavailable, self.frozen.freeze,
-                          ['/mnt'])
-        self.assertEqual([], self.domain.agent.frozen)
-
-    def test_a_late_freeze_that_cannot_be_thawed_is_at_the_end(self) -> None:
-        self.fail_once(fake.FREEZE, lambda: self.domain.agent.frozen.append(
-            '/mnt'))
-        self.fail_once(fake.THAW)
-        self.assertRaises(exceptions.AgentUnavailable, self.frozen.freeze,
-                          ['/mnt'])
-        self.assertFalse(self.frozen.thaw())
-        self.assertEqual([], self.domain.agent.frozen)
-
-    def test_a_hook_that_fails_after_the_thaw(self) -> None:
-        self.frozen.freeze(['/mnt'])
-        self.domain.agent.answers[fake.THAW] = self._thaw_with_bad_hook
-        self.assertFalse(self.frozen.thaw())
-        self.assertIn('hook has failed', self.frozen.problem)
-        self.assertFalse(self.frozen.thaw())
-
-    def test_hooks_that_fail_before_the_freeze(self) -> None:
-        def refuse(mountpoints: list[str]) -> None:
-            raise fake.Refused('fsfreeze hook has failed with status 1')
-        self.domain.agent.answers[fake.FREEZE] = refuse
-        self.domain.agent.answers[fake.THAW] = self._thaw_with_bad_hook
-        error = self.assertRaises(exceptions.AgentError, self.frozen.freeze,
-                                  ['/mnt'])
-        self.assertIn('hook has failed', str(error))
-        # There is nothing left to thaw.
-        self.assertFalse(self.frozen.thaw())
-
-    def test_a_thaw_that_did_nothing_is_tried_again(self) -> None:
-        def refuse() -> None:
-            raise fake.Refused('no memory')
-        self.frozen.freeze(['/mnt'])
-        self.domain.agent.answers[fake.THAW] = refuse
-        self.assertRaises(exceptions.AgentError, self.frozen.thaw)
-        del self.domain.agent.answers[fake.THAW]
-        self.assertTrue(self.frozen.thaw())
-
-    def _thaw_with_bad_hook(self) -> None:
-        self.domain.agent.guest_fsfreeze_thaw()
-        raise fake.Refused('fsfreeze hook has failed with status 1')
-
-    def test_a_thaw_that_failed_is_tried_again(self) -> None:
-        self.frozen.freeze(['/mnt'])
-        self.fail_once(fake.THAW)
-        self.assertRaises(exceptions.AgentUnavailable, self.frozen.thaw)
-        self.assertTrue(self.frozen.thaw())
-        self.assertEqual([], self.domain.agent.frozen)
-
-
-class TimeoutTest(base.GuestTestCase):
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.log = self.useFixture(fixtures.FakeLogger())
-        self.frozen = freeze.Frozen(self.reached(), 0.05)
-
-    def wait_for(self, done: Any) -> None:
-        deadline = time.monotonic() + 10
-        while not done():
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.01)
-
-    def test_a_freeze_ends_by_itself(self) -> None:
-        self.frozen.freeze(['/mnt'])
-        self.wait_for(lambda: self.frozen.problem)
-        self.assertEqual([], self.domain.agent.frozen)
-        self.assertFalse(self.frozen.thaw())
-        self.assertIn('freeze_timeout', self.frozen.problem)
-
-    def test_a_release_waits_for_a_thaw_that_is_under_way(self) -> None:
-        began, go_on = threading.Event(), threading.Event()
-
-        def slow() -> int:
-            began.set()
-            while not go_on.is_set():
-                time.sleep(0.01)
-            del self.domain.agent.answers[fake.THAW]
-            return self.domain.agent.guest_fsfreeze_thaw()
-        self.domain.agent.answers[fake.THAW] = slow
-        self.frozen.freeze(['/mnt'])
-        self.wait_for(began.is_set)
-        threading.Timer(0.1, go_on.set).start()
-        self.assertFalse(self.frozen.thaw())
-        self.assertEqual([], self.domain.agent.frozen)
-
-    def test_a_guest_that_does_not_thaw_is_told_and_tried_again(self) -> None:
-        self.domain.agent.answers[fake.THAW] = silent
-        self.frozen.freeze(['/mnt'])
-        self.wait_for(lambda: 'virsh domfsthaw' in self.log.output)
-        del self.domain.agent.answers[fake.THAW]
-        self.frozen.thaw()
-        self.assertEqual([], self.domain.agent.frozen)
 
 
 @ddt.ddt
@@ -319,6 +154,21 @@ class LeaseTest(base.GuestTestCase):
         time.sleep(1.3)
         self.assertEqual({}, self.guardian.leases)
         self.assertEqual(Level.FLUSHED, method.release().level)
+
+    def test_what_somebody_else_froze_first_is_not_thawed_by_it(self) -> None:
+        self.useFixture(fixtures.MonkeyPatch(
+            'cinder_wt_backup.window.methods.freeze.REMOVE_AGAIN', 0.02))
+        agent, asked = self.domain.agent, []
+
+        def freeze_status() -> str:
+            asked.append(agent.frozen)
+            # He thaws it right after the last of these answers.
+            agent.frozen = ['/of-another'] if len(asked) < 4 else []
+            return 'frozen'
+        agent.answers[fake.FREEZE_STATUS] = freeze_status
+        self.assertRaises(exceptions.GuestFrozen, self.method().engage)
+        self.assertEqual({}, self.guardian.leases)
+        self.assertNotIn(fake.FREEZE, agent.commands)
 
     def test_where_there_is_none_the_operator_decides(self) -> None:
         self.guardian.lease_status = 1

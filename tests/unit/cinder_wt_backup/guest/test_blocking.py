@@ -15,20 +15,20 @@ import time
 
 import fixtures
 
-from cinder_wt_backup.guest import native
+from cinder_wt_backup.guest import blocking
 from tests.unit import base
 
 
 class CallTest(base.TestCase):
 
     def test_the_result_comes_back(self) -> None:
-        self.assertEqual(7, native.call(5, max, 3, 7))
+        self.assertEqual(7, blocking.call(5, max, 3, 7))
 
     def test_the_functions_own_error_comes_back(self) -> None:
-        self.assertRaises(ZeroDivisionError, native.call, 5, divmod, 1, 0)
+        self.assertRaises(ZeroDivisionError, blocking.call, 5, divmod, 1, 0)
 
     def test_a_call_that_hangs_is_given_up(self) -> None:
-        error = self.assertRaises(TimeoutError, native.call, 0.1, time.sleep,
+        error = self.assertRaises(TimeoutError, blocking.call, 0.1, time.sleep,
                                   1)
         self.assertIn('0.1 s', str(error))
 
@@ -37,7 +37,7 @@ class CallTest(base.TestCase):
         ticker = threading.Thread(
             target=lambda: [ticks.append(time.sleep(0.01)) for _ in range(5)])
         ticker.start()
-        native.call(5, time.sleep, 0.3)
+        blocking.call(5, time.sleep, 0.3)
         ticker.join()
         self.assertEqual(5, len(ticks))
 
@@ -56,7 +56,7 @@ class RunForeverTest(base.TestCase):
                 raise SystemExit        # so that the test leaves nothing
 
         self.useFixture(fixtures.MonkeyPatch(
-            'cinder_wt_backup.guest.native.off_the_loop',
+            'cinder_wt_backup.guest.blocking.off_the_loop',
             lambda wrapped: wrapped))
-        native.run_forever(function)
+        blocking.run_forever(function)
         self.assertTrue(enough.wait(5))
