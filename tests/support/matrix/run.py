@@ -75,7 +75,7 @@ def _restart_agent(machine: machines.Machine, *lines: str) -> None:
     machine.shell(
         'mkdir -p /run/systemd/system/qemu-guest-agent.service.d; '
         f'printf "{service}\\n" >/run/systemd/system/qemu-guest-agent.'
-        'service.d/matrix.conf; systemd-run -q sh -c "sleep 1; systemctl '
+        'service.d/matrix.conf; systemd-run -q sh -c "sleep 3; systemctl '
         'daemon-reload; systemctl restart qemu-guest-agent"')
     console.wait_for('another guest agent',
                      lambda: machine.shell('pidof qemu-ga') != old, 60,
