@@ -71,7 +71,7 @@ class Posix(base.TestCase):
                               'backup_url': record['backup_url']}})
         self.stage.await_backup(second)
         self.assert_nothing_lost(second, load, status)
-        self.assertEqual(full, self.storage.get_backup(full).id)
+        self.assertEqual('available', self.storage.get_backup(full).status)
 
 
 class Ceph(base.TestCase):
