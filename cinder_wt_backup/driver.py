@@ -26,6 +26,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_utils import importutils
 
+from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup.claims import metadata
 from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
@@ -53,10 +54,12 @@ class Claiming(_Driver):  # type: ignore[misc]
 
     :cvar backups: the backups of this process
     :ivar wt_plan: what is to be done for the backup, for ceph_hooks
+    :ivar wt_claim: what that has claimed of its own snapshot
     """
 
     backups: backup_windows.Backups
     wt_plan: plans.BackupPlan
+    wt_claim: claims.Claim | None = None
 
     def backup(self, backup: objects.Backup, volume_file: reader.File,
                *args: object, **kwargs: object) -> dict[str, object]:

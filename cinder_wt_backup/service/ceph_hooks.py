@@ -47,8 +47,7 @@ class InWindow(_Driver):  # type: ignore[misc]
 
     backups: backup_windows.Backups
     wt_plan: plans.BackupPlan
-    # What the backup that was made claims.
-    wt_claim: claims.Claim | None = None
+    wt_claim: claims.Claim | None
 
     def _backup_rbd(self, backup: objects.Backup,
                     volume_file: RBDVolumeIOWrapper, *args: object,

@@ -12,6 +12,7 @@
 
 """The unchanged command in a real cloud, with the plugin on and off."""
 
+from tests.support.cloud import backup as backups
 from tests.support.cloud import ceph
 from tests.support.cloud import cloud
 from tests.support.cloud import database
@@ -34,7 +35,9 @@ class Posix(base.TestCase):
         full, metadata = self.back_up()
         self.assertEqual({}, metadata)
 
-        cloud.restart_backup(drivers.plugin('posix'))
+        # Native threads and several processes, as new installations have.
+        cloud.restart_backup({backups.NATIVE_THREADS: {}} | drivers.plugin(
+            'posix', backup_workers='2'))
         before = disk.settings(self.guest)
         status = load.status()
         # As a user does it.
