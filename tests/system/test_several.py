@@ -58,7 +58,8 @@ class SeveralTest(base.TestCase):
         options['coordination'] = {'backend_url': f'file://{locks}'}
         options['DEFAULT']['storage_availability_zone'] = OTHER
         cloud.restart_backup(options, host=OTHER)
-        self.addCleanup(cloud.remove_backup, OTHER)
+        # After the backups that it has, which are removed by it.
+        self.stage.callback(cloud.remove_backup, OTHER)
         before = self.guest.state()
         with futures.ThreadPoolExecutor() as pool:
             backups = list(pool.map(self.request, (self.volume, self.second),
