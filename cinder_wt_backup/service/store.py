@@ -44,6 +44,8 @@ WINDOW = 'wt:window'        # which window that is
 CLAIM = 'wt:claim'          # what the last window came to, for which backup
 # Cinder keeps the values of metadata in columns of this width.
 WIDTH = 255
+# Far more than the longest claim needs: what is longer cannot be read.
+MOST_COLUMNS = 64
 _Values = dict[str, str]
 
 
@@ -232,7 +234,11 @@ def _columns(key: str, text: str) -> dict[str, str]:
 
 
 def _joined(columns: Mapping[str, str], key: str) -> str:
-    text, number = columns.get(key, ''), 1
-    while part := columns.get(f'{key}.{number}'):
-        text, number = text + part, number + 1
+    """Return a value that :func:`_columns` has split."""
+    text = columns.get(key, '')
+    for number in range(1, MOST_COLUMNS):
+        part = columns.get(f'{key}.{number}')
+        if not part:
+            break
+        text += part
     return text

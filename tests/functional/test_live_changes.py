@@ -168,7 +168,7 @@ class LiveChanges(base.TestCase):
             self.machine.resize(disk, 2 * machine.DISK_SIZE)
             self.machine.shell(f'resize2fs -p /dev/{disk.name}')
             grown = self.machine.shell(OPTIONS.format(point))
-        self.assert_level(Level.WRITE_THROUGH, '', verdict)
+        self.assert_level(Level.WRITE_THROUGH, 'mb_optimize_scan', verdict)
         # From some size on, ext4 shows an option that it did not show before.
         self.assertIn(',sync', grown)
         self.assertEqual(grown.replace(',sync', ''),
