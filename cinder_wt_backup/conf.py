@@ -126,8 +126,8 @@ OPTIONS = [
         type=_seconds,
         default=60,
         help='Seconds to wait for another window, or freeze, in the same '
-             'instance, or for one of max_windows. After it the backup goes '
-             'on as crash.'),
+             'instance, for an earlier window of the volume, or for one of '
+             'max_windows. After each of them the backup goes on as crash.'),
     cfg.Opt(
         'lease',
         type=_seconds,

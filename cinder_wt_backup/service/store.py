@@ -164,18 +164,20 @@ def on_record(context: contexts.RequestContext, host: str
 
 
 def attempt(write: Callable[..., None],
-            context: contexts.RequestContext, *args: object) -> bool:
+            context: contexts.RequestContext, volume: str,
+            *args: object) -> bool:
     """Write to the record; no backup fails by it.
 
     :param write: one of this module's functions
     :returns: whether it was written
     """
     try:
-        write(context, *args)
+        write(context, volume, *args)
         return True
     except Exception as error:
         # Whatever the database raised: the backup goes on.
-        LOG.error('What is known of a window could not be written.',
+        LOG.error('What is known of the window on volume %s could not be '
+                  'written: see that the database works.', volume,
                   exc_info=plain.error(error))
         return False
 

@@ -35,7 +35,8 @@ class BoundedFreeze:
     """A bounded freeze of some filesystems of a guest.
 
     Ends by ``thaw`` or after ``timeout``, whichever is first; where the agent
-    is silent then, it is told again until it has thawed. The agent's thaw is
+    is silent then, it is told again until ``thaw`` is called, whose caller
+    sees to what is frozen still. The agent's thaw is
     for the whole guest, so what somebody else froze is left alone: it refuses
     to begin beside another freeze.
 
@@ -56,6 +57,7 @@ class BoundedFreeze:
         self._since = 0.0
         self._timer: threading.Timer | None = None
         self._thaw_is_due = False
+        self._is_left_to_caller = False
         self.milliseconds = 0
         self.problem = ''
 
@@ -116,6 +118,7 @@ class BoundedFreeze:
             was thawed, and not before
         :raises AgentError: the agent did not thaw; may be tried again
         """
+        self._is_left_to_caller = True
         return self._end('')
 
     @property
@@ -133,7 +136,7 @@ class BoundedFreeze:
                       'does not help, run virsh domfsthaw on its host.',
                       {'instance': self._guest.instance, 'error': error})
             with self._lock:
-                if self._thaw_is_due:
+                if self._thaw_is_due and not self._is_left_to_caller:
                     self._start_timer(THAW_AGAIN)
             return
         self._expired()

@@ -83,6 +83,15 @@ class CommandTest(base.CinderTestCase):
             [('backup1', 'of-backup1'), ('backup2', 'of-backup2')],
             [(row['host'], row['backup']) for row in self.rows('windows')])
 
+    def test_windows_lists_what_cannot_be_read(self) -> None:
+        utils.create_service(self.context, {
+            'host': 'backup1', 'topic': 'cinder-backup',
+            'binary': 'cinder-backup'})
+        self.volume().admin_metadata_update(
+            {store.HOST: 'backup1', store.WINDOW: '{"until": 7}'}, False)
+        row, = self.rows('windows')
+        self.assertIn('cannot be read', row['backup'])
+
     def test_windows_may_have_nothing_to_list(self) -> None:
         self.assertEqual([], self.rows('windows'))
 

@@ -162,6 +162,20 @@ class CephTest(CephTestCase):
         self.assertEqual([], self.cinder_volume.errors)
         self.assertEqual('crash', backup.metadata[LEVEL])
 
+    def test_a_live_image_that_was_not_foreseen_is_told_of_once(self) -> None:
+        # Where attachments differ it cannot be known before.
+        self.useFixture(fixtures.MonkeyPatch(
+            'cinder_wt_backup.service.attachments.driver_type',
+            lambda volume: None))
+        published = self.useFixture(fixtures.MockPatch(
+            'cinder_wt_backup.service.reporting.publish')).mock
+        backup = self.create(self.backup(self.attached()))
+        self.assertEqual([], self.cinder_volume.errors)
+        self.assertEqual(1, published.call_count)
+        self.assertEqual(published.call_args.args[2].level.value,
+                         backup.metadata[LEVEL])
+        self.assertEqual(1, self.guardian.commands.count('start'))
+
     def test_a_restore_opens_no_window(self) -> None:
         volume = self.attached()
         driver = self.manager.service(self.context)

@@ -197,3 +197,15 @@ class TimeoutTest(base.GuestTestCase):
         self.wait_for(lambda: 'virsh domfsthaw' in self.log.output)
         del self.domain.agent.answers[fake.THAW]
         self.wait_for(lambda: not self.domain.agent.frozen)
+
+    def test_nothing_is_told_once_the_window_has_ended(self) -> None:
+        self.useFixture(fixtures.MonkeyPatch(
+            'cinder_wt_backup.window.methods.bounded_freeze.THAW_AGAIN', 0.02))
+        self.domain.agent.answers[fake.THAW] = silent
+        self.frozen.freeze(['/mnt'])
+        self.wait_for(lambda: 'virsh domfsthaw' in self.log.output)
+        self.assertRaises(exceptions.AgentError, self.frozen.thaw)
+        time.sleep(0.1)         # for what was under way
+        told = self.domain.agent.commands.count(fake.THAW)
+        time.sleep(0.3)
+        self.assertEqual(told, self.domain.agent.commands.count(fake.THAW))
