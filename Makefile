@@ -4,7 +4,7 @@
 VENV := .cache/venv
 PYTHON := $(VENV)/bin/python -W ignore
 # A suite's results, and so its slowest tests, are its own.
-STESTR = PYTHONWARNINGS=ignore $(VENV)/bin/stestr --test-path tests/$@ \
+STESTR = echo "$@: $$(date +%T)"; PYTHONWARNINGS=ignore $(VENV)/bin/stestr --test-path tests/$@ \
 	--repo-url $(RESULTS)/$@ --parallel-class run --slowest
 RESULTS := .cache/stestr
 # Cinder's services run under eventlet; our tests need no monkey patching.
@@ -26,7 +26,7 @@ cloud: install ## bring up the test cloud
 
 test: pep8 ## all tests: what CI runs
 	@# Side by side: one computes, the other waits.
-	@$(MAKE) -s -j 2 -Oline unit native
+	@$(MAKE) -s -j 2 unit native
 	@$(MAKE) -s cinder-tests functional system
 
 pep8: install ## style, types, security

@@ -19,12 +19,12 @@ import functools
 import pathlib
 import time
 
-from oslotest import base
 
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup.guest import reach
 from cinder_wt_backup.service import process
 from cinder_wt_backup.window import volume as windows
+from tests.support import bounded
 from tests.support.cloud import layout
 from tests.support.machines import live_machine
 from tests.support.machines import machine
@@ -38,12 +38,11 @@ def shared_machine() -> live_machine.LiveMachine:
     return live_machine.LiveMachine()
 
 
-class TestCase(base.BaseTestCase):
+class TestCase(bounded.TestCase):
     """Tests on the shared guest, which each must leave as it found it."""
 
     # A guest under TCG boots in 20 s and flushes at the speed of this host.
     DEFAULT_TIMEOUT = 300
-    TIMEOUT_SCALING_FACTOR = 1
 
     def setUp(self) -> None:
         super().setUp()

@@ -16,18 +16,18 @@ import uuid
 
 import ddt
 import fixtures
-from oslotest import base
 
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest.hypervisor import host as compute_host
 from tests.functional import sasl_host
+from tests.support import bounded
 
 # Of one answer, seconds.
 TIMEOUT = 30
 
 
 @ddt.ddt
-class Sasl(base.BaseTestCase):
+class Sasl(bounded.TestCase):
 
     def setUp(self) -> None:
         super().setUp()

@@ -22,7 +22,6 @@ import time
 
 import ddt
 
-from cinder_wt_backup.guest.guardian.inside import assemble
 from cinder_wt_backup.guest.guardian.inside import protocol
 from tests.support.loop import base
 
@@ -116,17 +115,7 @@ class HangingTest(base.TestCase):
             self.assertEqual([], self.holders())
 
     def _killed_after(self, disk: base.Disk, seconds: float) -> None:
-        request = {'version': 1, 'token': self.token, 'limit': 10,
-                   'volume': disk.volume, 'address': '', 'lease': 60,
-                   'drain': 0, 'freeze': 0,
-                   'barrier': 'never', 'pulse': 'always'}
-        agent = subprocess.Popen(
-            ['/bin/sh', '-c', assemble.boot(), 'guardian', 'start',
-             json.dumps(request)], stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL)
-        assert agent.stdin is not None
-        agent.stdin.write(base.PROGRAM)
-        agent.stdin.close()
+        agent = self.begin_to_start(disk, drain=0, pulse='always')
         time.sleep(seconds)
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for each in self.holders():
@@ -135,7 +124,7 @@ class HangingTest(base.TestCase):
                 except ProcessLookupError:
                     pass        # it ended by itself
         agent.kill()
-        agent.wait()
+        agent.wait(10)
 
 
 class DrainTest(base.TestCase):
@@ -164,22 +153,12 @@ class DrainTest(base.TestCase):
         self.assertEqual(4096, self._value('dirty_background_bytes'))
 
     def _dies_while_draining(self, everybody: bool) -> None:
-        agent = subprocess.Popen(
-            ['/bin/sh', '-c', assemble.boot(), 'guardian', 'start',
-             json.dumps({'version': 1, 'token': self.token, 'limit': 30,
-                         'volume': self.volume_disk.volume, 'address': '',
-                         'lease': 60, 'drain': 20, 'freeze': 0,
-                         'barrier': 'never',
-                         'pulse': 'never'})],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        assert agent.stdin is not None
-        agent.stdin.write(base.PROGRAM)
-        agent.stdin.close()
+        agent = self.begin_to_start(self.volume_disk, drain=20, limit=30)
         self.wait_for(lambda: self._value('dirty_writeback_centisecs') == 10)
         holders = self.holders()
         self.kill(holders if everybody else holders[:1], signal.SIGSTOP)
         self.kill(holders if everybody else holders[:1])
-        agent.wait()
+        agent.wait(40)
 
     def test_workers_put_thresholds_back_without_the_supervisor(self) -> None:
         self._dies_while_draining(everybody=False)
@@ -193,13 +172,10 @@ class DrainTest(base.TestCase):
 
     def test_a_release_ends_a_drain(self) -> None:
         starting = pathlib.Path('/run/cinder-wt-backup/journal')
-        child = os.fork()
-        if child == 0:
-            self.start(self.volume_disk, drain=20, limit=30)
-            os._exit(0)
+        agent = self.begin_to_start(self.volume_disk, drain=20, limit=30)
         self.wait_for(starting.exists)
         began = time.monotonic()
         self.assertEqual(Status.DONE, self.release().status)
         self.assertLess(time.monotonic() - began, 3)
-        os.waitpid(child, 0)
+        agent.wait(40)
         self.assertEqual(500, self._value('dirty_writeback_centisecs'))

@@ -15,15 +15,15 @@
 import os
 
 import ddt
-from oslotest import base
 
+from tests.support import bounded
 from tests.support.loop import trial
 
 Fault = trial.Fault
 
 
 @ddt.ddt
-class InsideTest(base.BaseTestCase):
+class InsideTest(bounded.TestCase):
     """Each of some places, evenly spread, in a window of its own."""
 
     @ddt.data((Fault.FAILS, 12), (Fault.KILLED, 12), (Fault.ALL_KILLED, 12),

@@ -20,8 +20,8 @@ import uuid
 
 import libvirt
 from oslo_serialization import jsonutils
-from oslotest import base
 
+from tests.support import bounded
 from tests.support.cloud import accounts
 from tests.support.cloud import cloud
 from tests.support.cloud import console
@@ -37,11 +37,10 @@ from tests.support.workload import host
 UNWELL = 60
 
 
-class TestCase(base.BaseTestCase):
+class TestCase(bounded.TestCase):
     """Tests in the cloud; what they make there they remove."""
 
     DEFAULT_TIMEOUT = 900
-    TIMEOUT_SCALING_FACTOR = 1
 
     def setUp(self) -> None:
         super().setUp()

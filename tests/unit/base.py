@@ -26,7 +26,6 @@ from cinder.tests.unit import utils
 import fixtures
 import hypothesis
 from oslo_config import cfg
-from oslotest import base
 
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import conf
@@ -37,6 +36,7 @@ from cinder_wt_backup.guest import reach
 from cinder_wt_backup.service import process
 from cinder_wt_backup.window import methods
 from cinder_wt_backup.window import volume as windows
+from tests.support import bounded
 from tests.unit.fixtures import cinder
 from tests.unit.fixtures import libvirt
 
@@ -79,7 +79,7 @@ class Adapted(fixtures.Fixture):
         process.adapt()
 
 
-class TestCase(base.BaseTestCase):
+class TestCase(bounded.TestCase):
     """A test without Cinder's database."""
 
     def setUp(self) -> None:

@@ -29,10 +29,9 @@ import time
 from typing import Any
 import uuid
 
-from oslotest import base
-
 from cinder_wt_backup.guest.guardian.inside import assemble
 from cinder_wt_backup.guest.guardian.inside import protocol
+from tests.support import bounded
 
 CLONE_NEWNS = 0x20000
 MS_REC, MS_PRIVATE, MS_BIND = 0x4000, 1 << 18, 0x1000
@@ -129,7 +128,7 @@ class Ended:
         return [each['undo'] for each in self.report['filesystems']]
 
 
-class TestCase(base.BaseTestCase):
+class TestCase(bounded.TestCase):
     """A test with a ``/run`` and a folder of its own."""
 
     program = PROGRAM
@@ -180,22 +179,41 @@ class TestCase(base.BaseTestCase):
     def command(self, name: str, **fields: Any) -> Ended:
         """Run a command of the program as an agent does."""
         started = time.monotonic()
-        request = {'version': protocol.VERSION, 'token': self.token,
-                   'limit': 10, **fields}
         ended = subprocess.run(
-            [*self.through, '/bin/sh', '-c', assemble.boot(), 'guardian', name,
-             json.dumps(request)], input=self.program, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, check=False, timeout=60)
+            self._argv(name, fields), input=self.program, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
         self.addDetail(f'{name}-errors', _text(ended.stderr))
         return Ended(ended.returncode, ended.stdout,
                      time.monotonic() - started)
 
+    def _argv(self, name: str, fields: dict[str, Any]) -> list[str]:
+        request = {'version': protocol.VERSION, 'token': self.token,
+                   'limit': 10, **fields}
+        return [*self.through, '/bin/sh', '-c', assemble.boot(), 'guardian',
+                name, json.dumps(request)]
+
     def start(self, disk: Disk, **fields: Any) -> Ended:
         """Start a window; it is released at the test's end."""
         self.addCleanup(self._leave_nothing)
-        return self.command('start', **{
-            'volume': disk.volume, 'address': '', 'lease': 60, 'drain': 5,
-            'freeze': 0, 'barrier': 'never', 'pulse': 'never', **fields})
+        return self.command('start', **self._window(disk, fields))
+
+    def begin_to_start(self, disk: Disk, **fields: Any
+                       ) -> subprocess.Popen[bytes]:
+        """Let a window start; its agent's program ends with the test."""
+        self.addCleanup(self._leave_nothing)
+        agent = subprocess.Popen(
+            self._argv('start', self._window(disk, fields)),
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        self.addCleanup(agent.wait, 60)
+        self.addCleanup(agent.kill)
+        assert agent.stdin is not None
+        with agent.stdin as given:
+            given.write(self.program)
+        return agent
+
+    def _window(self, disk: Disk, fields: dict[str, Any]) -> dict[str, Any]:
+        return {'volume': disk.volume, 'address': '', 'lease': 60, 'drain': 5,
+                'freeze': 0, 'barrier': 'never', 'pulse': 'never', **fields}
 
     def release(self) -> Ended:
         """Release it."""

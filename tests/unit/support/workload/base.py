@@ -15,8 +15,8 @@
 import pathlib
 
 import fixtures
-from oslotest import base
 
+from tests.support import bounded
 from tests.support.workload.inside import acks
 from tests.support.workload.inside import checker
 from tests.support.workload.inside import writers
@@ -26,7 +26,7 @@ FILES = 3
 COUNT = 20
 
 
-class WorkloadTestCase(base.BaseTestCase):
+class WorkloadTestCase(bounded.TestCase):
     """Each test has a directory with COUNT records and COUNT rows."""
 
     def setUp(self) -> None:

@@ -15,8 +15,8 @@
 import dataclasses
 
 import ddt
-from oslotest import base
 
+from tests.support import bounded
 from tests.support.workload.inside import checker
 from tests.support.workload.inside import database
 from tests.support.workload import verdict
@@ -34,7 +34,7 @@ LOSSY = dataclasses.replace(
 
 
 @ddt.ddt
-class FaultsTestCase(base.BaseTestCase):
+class FaultsTestCase(bounded.TestCase):
 
     def assertFault(self, text: str, stock: verdict.Outcome,
                     plugin: verdict.Outcome) -> None:
@@ -96,7 +96,7 @@ class FaultsTestCase(base.BaseTestCase):
         self.assertFault('nothing had been written', LOSSY, plugin)
 
 
-class TableTestCase(base.BaseTestCase):
+class TableTestCase(bounded.TestCase):
 
     def test_both_columns(self) -> None:
         text = verdict.table(LOSSY, CLEAN)

@@ -15,7 +15,6 @@ import pathlib
 import struct
 
 import fixtures
-from oslotest import base
 
 from cinder_wt_backup.guest.guardian.inside import blocks
 from cinder_wt_backup.guest.guardian.inside import drain
@@ -23,12 +22,13 @@ from cinder_wt_backup.guest.guardian.inside import journal
 from cinder_wt_backup.guest.guardian.inside import look
 from cinder_wt_backup.guest.guardian.inside import syscalls
 from cinder_wt_backup.guest.guardian.inside import users
+from tests.support import bounded
 
 VOLUME = 'ab94d455-bcb6-4716-8c6a-948fdff8fc76'
 MOUNT = ('30 1 {device} / /mnt rw - {type} /dev/vdb1 rw\n')
 
 
-class TreeTestCase(base.BaseTestCase):
+class TreeTestCase(bounded.TestCase):
     """A test with a saved ``/sys``, ``/proc`` and ``/dev``."""
 
     def setUp(self) -> None:

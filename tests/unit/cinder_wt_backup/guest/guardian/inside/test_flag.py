@@ -14,10 +14,10 @@
 import errno
 
 import ddt
-from oslotest import base
 
 from cinder_wt_backup.guest.guardian.inside import flag
 from cinder_wt_backup.guest.guardian.inside import mounts
+from tests.support import bounded
 
 RDONLY, NOSUID, NODEV, NOEXEC = (1 << bit for bit in range(4))
 MANDLOCK, NOATIME, NODIRATIME = 1 << 6, 1 << 10, 1 << 11
@@ -33,7 +33,7 @@ def mount(own: str, kind: str = 'ext4', options: str = 'rw') -> mounts.Mount:
 
 
 @ddt.ddt
-class RemountTest(base.BaseTestCase):
+class RemountTest(bounded.TestCase):
     """What mount(2) is told, before Linux 5.2: linux/mount.h's numbers."""
 
     @ddt.data(

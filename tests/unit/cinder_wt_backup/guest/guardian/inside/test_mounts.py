@@ -15,9 +15,9 @@ import os
 import ddt
 import hypothesis
 from hypothesis import strategies
-from oslotest import base
 
 from cinder_wt_backup.guest.guardian.inside import mounts
+from tests.support import bounded
 
 LINE = (b'36 35 98:0 /mnt1 /mnt/a\\040b rw,noatime master:1 - ext3 /dev/root '
         b'rw,errors=continue')
@@ -25,7 +25,7 @@ FIELD = strategies.binary(max_size=12)
 
 
 @ddt.ddt
-class ParseTest(base.BaseTestCase):
+class ParseTest(bounded.TestCase):
 
     def test_a_line_is_read(self) -> None:
         self.assertEqual(mounts.Mount(
@@ -57,7 +57,7 @@ class ParseTest(base.BaseTestCase):
             self.assertTrue(mount.point.startswith(b'/'))
 
 
-class ReadTest(base.BaseTestCase):
+class ReadTest(bounded.TestCase):
 
     def setUp(self) -> None:
         super().setUp()

@@ -16,13 +16,13 @@ import pathlib
 import subprocess
 
 import ddt
-from oslotest import base
 
 from cinder_wt_backup.guest.guardian.inside import assemble
 from cinder_wt_backup.guest.guardian.inside import identity
 from cinder_wt_backup.guest.guardian.inside import main
 from cinder_wt_backup.guest.guardian.inside import options
 from cinder_wt_backup.guest.guardian.inside import protocol
+from tests.support import bounded
 
 CALL = {'version': 1, 'token': 'feedbeef', 'limit': 10}
 START = {**CALL, 'volume': 'ab94d455-bcb6-4716-8c6a-948fdff8fc76',
@@ -31,7 +31,7 @@ START = {**CALL, 'volume': 'ab94d455-bcb6-4716-8c6a-948fdff8fc76',
 
 
 @ddt.ddt
-class AssembleTest(base.BaseTestCase):
+class AssembleTest(bounded.TestCase):
 
     def test_every_part_is_in_it(self) -> None:
         parts = {path.stem for path in assemble.HERE.glob('*.py')}
@@ -86,7 +86,7 @@ class AssembleTest(base.BaseTestCase):
 
 
 @ddt.ddt
-class RequestTest(base.BaseTestCase):
+class RequestTest(bounded.TestCase):
 
     def test_whole_requests(self) -> None:
         for command, fields in (('start', START), ('release', CALL),
@@ -114,7 +114,7 @@ class RequestTest(base.BaseTestCase):
         self.assertRaises(ValueError, main.request_of, ['release', text])
 
 
-class OptionsTest(base.BaseTestCase):
+class OptionsTest(bounded.TestCase):
 
     def test_what_is_said_again(self) -> None:
         self.assertEqual(['inode32', 'max_atomic_write=4k'],
@@ -135,7 +135,7 @@ class OptionsTest(base.BaseTestCase):
         self.assertTrue(options.has_barrier(['rw']))
 
 
-class IdentityTest(base.BaseTestCase):
+class IdentityTest(bounded.TestCase):
 
     def test_a_superblock_lives_while_its_folder_is_the_same(self) -> None:
         folder = pathlib.Path(self.create_tempfiles([('a', '')])[0]).parent
