@@ -37,6 +37,7 @@ from cinder_wt_backup.service import ceph_hooks
 from cinder_wt_backup.service import manager_hooks
 from cinder_wt_backup.service import plan as plans
 from cinder_wt_backup.service import process
+from cinder_wt_backup import steps
 from cinder_wt_backup.window import methods
 
 LOG = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Claiming(_Driver):  # type: ignore[misc]
             backup, objects.Volume.get_by_id(self.context, backup.volume_id))
         claim = (None if plan.in_driver
                  else self.backups.claim(self.context, plan, volume_file))
+        steps.reached(steps.Step.STORING, backup.id)
         updates = dict(super().backup(
             backup, volume_file, *args, **kwargs) or {})
         if plan.in_driver:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
 import re
@@ -31,6 +32,7 @@ import tenacity
 
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest.hypervisor import domain as domains
+from cinder_wt_backup import steps
 
 EXEC = 'guest-exec'
 EXEC_STATUS = 'guest-exec-status'
@@ -110,12 +112,13 @@ class Agent:
             if isinstance(command, dict) and command.get('enabled') is True
             and isinstance(command.get('name'), str))
 
-    def run(self, argv: Sequence[str], stdin: bytes,
-            timeout: float) -> Exit:
+    def run(self, argv: Sequence[str], stdin: bytes, timeout: float,
+            on_start: Callable[[], None] = lambda: None) -> Exit:
         """Run a program in the guest and wait for its end (guest-exec).
 
         :param argv: path and arguments; never a shell's text
         :param timeout: seconds until it must have ended
+        :param on_start: called once the agent has said that it runs
         :raises ProgramNotStarted: there is no such program, or it was not
             permitted
         :raises GuestFrozen: somebody froze the guest: it was not started
@@ -125,6 +128,7 @@ class Agent:
         for its own snapshots: an agent that refuses to say is asked again.
         """
         pid = self._start(argv, stdin)
+        on_start()
         poll = tenacity.Retrying(
             retry=tenacity.retry_if_result(
                 lambda status: status.get('exited') is not True),
@@ -166,7 +170,9 @@ class Agent:
         QAPI's guest-fsfreeze-freeze-list. After any error the freeze may
         still happen: thaw.
         """
-        return _number(self._command(FREEZE, mountpoints=list(mountpoints)))
+        count = self._command(FREEZE, mountpoints=list(mountpoints))
+        steps.reached(steps.Step.FROZEN, self.instance)
+        return _number(count)
 
     def thaw(self) -> int:
         """Thaw all that is frozen in the guest; return how many that were.

@@ -39,6 +39,7 @@ from cinder_wt_backup.service import record
 from cinder_wt_backup.service import recovery
 from cinder_wt_backup.service import reporting
 from cinder_wt_backup.service import store
+from cinder_wt_backup import steps
 from cinder_wt_backup.window import volume as windows
 
 LOG = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class Backups:
             with self._slot(window):
                 self._put_on_record(context, backup, window)
                 window.open()
+                steps.reached(steps.Step.ENGAGED, window.token)
                 yield window
         finally:
             try:
@@ -227,10 +229,13 @@ class Backups:
                        window: windows.Window) -> None:
         ends = round(time.time() + window.longest_opening
                      + self._settings.lease)
-        if not store.attempt(
+        steps.reached(steps.Step.REQUESTED, window.token)
+        if store.attempt(
                 store.open_window, context, backup.volume_id,
                 record.OpenWindow(backup.host, backup.id, window.token, ends,
                                   recovery.this_process())):
+            steps.reached(steps.Step.RECORDED, window.token)
+        else:
             window.give_up('the window could not be put on record')
 
     @staticmethod
@@ -248,6 +253,7 @@ class Backups:
     def _close(context: contexts.RequestContext,
                backup: objects.Backup, window: windows.Window) -> None:
         claim = window.close()
+        steps.reached(steps.Step.RELEASED, window.token)
         LOG.info('The window of backup %(backup)s on volume %(volume)s has '
                  'closed after %(ms)d ms.',
                  {'backup': backup.id, 'volume': backup.volume_id,
@@ -256,3 +262,4 @@ class Backups:
             store.close_window, context, backup.volume_id, window.token,
             record.StoredClaim(backup.id, None if window.exempt else claim),
             window.left_changed)
+        steps.reached(steps.Step.CLOSED, window.token)

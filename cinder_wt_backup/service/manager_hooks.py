@@ -37,6 +37,7 @@ from cinder_wt_backup import exceptions
 from cinder_wt_backup import plain
 from cinder_wt_backup.service import backup_windows
 from cinder_wt_backup.service import plan as plans
+from cinder_wt_backup import steps
 
 LOG = logging.getLogger(__name__)
 # A method of Cinder's, which carries no types.
@@ -220,6 +221,7 @@ class _CastInWindow:
             self._manager.volume_rpcapi.get_backup_device(context, backup,
                                                           volume)
             if window is not None:
+                steps.reached(steps.Step.CAST, window.token)
                 window.wait(lambda: _finished(context, backup.id))
 
 

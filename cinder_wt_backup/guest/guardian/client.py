@@ -19,7 +19,9 @@ ever becomes part of a program.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
+import functools
 
 from oslo_serialization import jsonutils
 
@@ -28,6 +30,7 @@ from cinder_wt_backup.guest import agent
 from cinder_wt_backup.guest.guardian.inside import assemble
 from cinder_wt_backup.guest.guardian.inside import protocol
 from cinder_wt_backup.guest.guardian import report as reports
+from cinder_wt_backup import steps
 
 # As they were when this process began, whatever is installed meanwhile.
 BOOT = assemble.boot()
@@ -95,7 +98,8 @@ class Guardian:
         """
         try:
             status, output = self._run('start', request.drain + self._timeout,
-                                       request.fields())
+                                       request.fields(),
+                                       self._on(steps.Step.STARTING))
         except exceptions.ProgramNotStarted as error:
             raise exceptions.GuardianUnable(str(error)) from error
         if status == Status.DONE:
@@ -115,7 +119,8 @@ class Guardian:
             known
         :raises AgentError: it did not answer as it should
         """
-        status, output = self._run('release', self._timeout, {})
+        status, output = self._run('release', self._timeout, {},
+                                   self._on(steps.Step.RELEASING))
         if status == Status.LAPSED:
             raise exceptions.GuardianLapsed(
                 f'the window {self._where} had ended before its release, by '
@@ -146,16 +151,20 @@ class Guardian:
     def _where(self) -> str:
         return f'in instance {self._agent.instance}'
 
-    def _run(self, command: str, timeout: int,
-             fields: dict[str, object]) -> tuple[int, str]:
+    def _run(self, command: str, timeout: int, fields: dict[str, object],
+             on_start: Callable[[], None] = lambda: None
+             ) -> tuple[int, str]:
         request = jsonutils.dumps({
             'version': protocol.VERSION, 'token': self._token,
             'limit': timeout, **fields})
         # The guest ends by its own limit, before we stop listening.
         ended = self._agent.run(
             ('/bin/sh', '-c', BOOT, 'guardian', command, request), PROGRAM,
-            timeout + 1)
+            timeout + 1, on_start)
         return ended.status, ended.output
+
+    def _on(self, step: steps.Step) -> Callable[[], None]:
+        return functools.partial(steps.reached, step, self._token)
 
     def _report(self, status: int, output: str) -> dict[str, object]:
         """Return the report, if it is of this call.

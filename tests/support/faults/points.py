@@ -22,34 +22,26 @@ gone: see :mod:`tests.support.faults.steps`, which is the other side.
 from collections.abc import Callable
 import functools
 import io
-import json
 import os
 import time
 from typing import Any
 
 from cinder.backup.drivers import posix
 from cinder.backup import manager
-from cinder.volume import rpcapi
 
-from cinder_wt_backup.guest.hypervisor import domain
-from cinder_wt_backup.service import store
-from cinder_wt_backup.window import volume as windows
+from cinder_wt_backup import steps as declared
 from tests.support.faults import steps
 
-# What the agent was just told, by command and by the guardian's action.
-TOLD = {'start': 'starting', 'release': 'releasing'}
-FREEZE = 'guest-fsfreeze-freeze-list'
 PATIENCE = 120
 # A backup that nobody restores need not read its GiB.
 HEAD = 32 << 20
 
 
 class PosixBackupDriver(posix.PosixBackupDriver):  # type: ignore[misc]
-    """The posix driver, with a step before the data are read."""
+    """The posix driver, which stores less."""
 
     def backup(self, backup: Any, volume_file: Any, *args: Any,
                **kwargs: Any) -> Any:
-        stop_at('stored')
         if not steps.WHOLE.exists():
             volume_file = io.BytesIO(volume_file.read(HEAD))
         return super().backup(backup, volume_file, *args, **kwargs)
@@ -65,34 +57,14 @@ def stop_at(step: str) -> None:
         time.sleep(0.05)
 
 
-def _wrap(owner: Any, name: str, before: str = '', after: str = '') -> None:
-    original = getattr(owner, name)
+def _stop_at_steps() -> None:
+    original = declared.reached
 
     @functools.wraps(original)
-    def stopping(*args: Any, **kwargs: Any) -> Any:
-        stop_at(before)
-        result = original(*args, **kwargs)
-        stop_at(after)
-        return result
-    setattr(owner, name, stopping)
-
-
-def _wrap_agent() -> None:
-    original = domain.Domain.agent_command
-
-    @functools.wraps(original)
-    def stopping(self: Any, command: str, timeout: int) -> str:
-        answer = original(self, command, timeout)
-        stop_at(_step_of(json.loads(command)))
-        return answer
-    domain.Domain.agent_command = stopping  # type: ignore[method-assign]
-
-
-def _step_of(request: dict[str, Any]) -> str:
-    if request['execute'] == FREEZE:
-        return steps.FROZEN
-    argv = request.get('arguments', {}).get('arg', [])
-    return TOLD.get(argv[3], '') if len(argv) > 3 else ''
+    def reached(step: declared.Step, where: str) -> None:
+        original(step, where)
+        stop_at(step.value)
+    declared.reached = reached
 
 
 def _publish_when_ready() -> None:
@@ -108,11 +80,5 @@ def _publish_when_ready() -> None:
     manager.BackupManager._setup_backup_driver = setting_up
 
 
-_wrap(store, 'open_window', before='requested', after='recorded')
-_wrap(windows.Window, 'open', after='engaged')
-_wrap(rpcapi.VolumeAPI, 'get_backup_device', after='cast')
-_wrap(windows.Window, 'cover', after='passed')
-_wrap(windows.Window, 'close', after='released')
-_wrap(store, 'close_window', after='closed')
-_wrap_agent()
+_stop_at_steps()
 _publish_when_ready()

@@ -15,16 +15,17 @@
 
 import os
 
+from cinder_wt_backup.steps import Step
 from tests.support.cloud import console
 from tests.support.cloud import layout
 
-# In the order in which a backup comes to them.
-ALL = ('requested', 'recorded', 'starting', 'engaged', 'cast', 'passed',
-       'releasing', 'released', 'closed', 'stored')
 # With a barrier there is one more.
-FROZEN = 'frozen'
+FROZEN = Step.FROZEN.value
+# In the order in which a backup comes to them.
+ALL = tuple(step.value for step in Step if step is not Step.FROZEN)
 # Here the guest is changed, or is being changed.
-CHANGED = ('starting', 'engaged', 'cast', 'passed', 'releasing')
+CHANGED = tuple(step.value for step in (
+    Step.STARTING, Step.ENGAGED, Step.CAST, Step.PASSED, Step.RELEASING))
 
 FOLDER = layout.CLOUD / 'faults'
 ARMED, REACHED = FOLDER / 'armed', FOLDER / 'reached'
