@@ -52,27 +52,27 @@ Some = TypeVar('Some', bound=Mounted)
 class Sorted(Generic[Some]):
     """The file systems of one volume, by what a freeze can do for them.
 
-    :ivar frozen: those that a freeze covers
+    :ivar freezable: those that a freeze covers
     :ivar efi: the EFI system partition beside others: firmware and package
         managers write it, rarely, and nobody's data are there, so that it is
         left uncovered lowers no claim
-    :ivar unfrozen: others that no kernel can freeze, and that may be dirty
+    :ivar unfreezable: others that no kernel can freeze, and that may be dirty
     """
 
-    frozen: list[Some]
+    freezable: list[Some]
     efi: list[Some]
-    unfrozen: list[Some]
+    unfreezable: list[Some]
 
 
 def by_freeze(mounts: Iterable[Some]) -> Sorted[Some]:
     """Sort the file systems of one volume by what a freeze can do."""
     mounts = list(mounts)
-    frozen = [fs for fs in mounts if fs.kind not in _NEVER_FROZEN]
+    freezable = [fs for fs in mounts if fs.kind not in _NEVER_FROZEN]
     efi = [fs for fs in mounts if fs.kind in _EFI_TYPES
            and fs.mountpoint in _EFI_POINTS]
     if len(efi) == len(mounts):
         efi = []
-    return Sorted(frozen, efi, [
+    return Sorted(freezable, efi, [
         fs for fs in mounts if fs.kind in _NEVER_FROZEN - _READ_ONLY
         and fs not in efi])
 

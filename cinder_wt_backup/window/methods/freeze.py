@@ -37,14 +37,14 @@ LOG = logging.getLogger(__name__)
 REMOVE_AGAIN = 1
 
 
-def freezable(instance: str, mounts: Sequence[filesystems.Some]
-              ) -> filesystems.Sorted[filesystems.Some]:
+def sort_by_freeze(instance: str, mounts: Sequence[filesystems.Some]
+                   ) -> filesystems.Sorted[filesystems.Some]:
     """Return file systems of which some can be frozen, sorted.
 
     :raises AgentError: none can
     """
     found = filesystems.by_freeze(mounts)
-    if not found.frozen:
+    if not found.freezable:
         kinds = ', '.join(sorted({fs.kind for fs in mounts})) or 'none at all'
         raise exceptions.AgentError(
             f'no file system that instance {instance} has on the volume can '
@@ -91,7 +91,7 @@ class Freeze(base.Method):
             raise exceptions.AgentError(
                 f'the agent of instance {self.guest.instance} sees no '
                 f'file system on the volume: what uses it cannot be flushed')
-        frozen = freezable(self.guest.instance, self._mounts).frozen
+        frozen = sort_by_freeze(self.guest.instance, self._mounts).freezable
         self._leave_lease([mount.name for mount in frozen])
         self._insist_on_lease()
         try:
@@ -147,8 +147,8 @@ class Freeze(base.Method):
         if held:
             end = filesystems.by_freeze(self.guest.mounts())
             # An automount has the EFI system partition come and go.
-            if (set(end.frozen), set(end.unfrozen)) != (
-                    set(before.frozen), set(before.unfrozen)):
+            if (set(end.freezable), set(end.unfreezable)) != (
+                    set(before.freezable), set(before.unfreezable)):
                 held, problem = False, (
                     'file systems of the volume were mounted or unmounted in '
                     'the guest meanwhile')
@@ -158,9 +158,9 @@ class Freeze(base.Method):
             reason=problem or filesystems.remark(before.efi),
             method='freeze', beneath=claims.Level.FLUSHED,
             filesystems=collections.Counter(
-                mount.kind for mount in before.frozen),
+                mount.kind for mount in before.freezable),
             freeze_ms=self._freeze.milliseconds)
-        for mount in before.unfrozen:
+        for mount in before.unfreezable:
             claim = claim.lowered(claims.Level.CRASH, (
                 f'{mount.kind} can neither be frozen nor, where guest-exec is '
                 f'blocked, flushed'))

@@ -148,7 +148,7 @@ def _led_there(start: reports.Start, end: reports.End) -> bool:
         fs.number in later and later[fs.number].own
         and later[fs.number].mountpoint == fs.mountpoint
         and later[fs.number].was not in (State.HIDDEN, State.UNKNOWN)
-        for fs in filesystems.by_freeze(start.filesystems).frozen)
+        for fs in filesystems.by_freeze(start.filesystems).freezable)
 
 
 def _kept(start: reports.Start, end: reports.End) -> set[str]:
@@ -189,13 +189,13 @@ def _objections(start: reports.Start, end: reports.End,
         yield FLUSHED, ('the volume is used by device-mapper, md or swap '
                         'without a mounted file system')
     covered = {fs.number for fs in filesystems.by_freeze(
-        start.filesystems).frozen} if barrier.held else set()
+        start.filesystems).freezable} if barrier.held else set()
     yield from _of_start(start, covered)
     if any(fs.thawed for fs in end.filesystems):
         yield WRITE_THROUGH, 'the guest ended the freeze by itself'
     yield from _of_meanwhile(start, end, covered)
     waited_for = {fs.number for fs in filesystems.by_freeze(
-        start.filesystems).frozen} if barrier.drained else set()
+        start.filesystems).freezable} if barrier.drained else set()
     if not start.drains and any(
             fs.state == State.FLAGGED and not fs.drained
             and fs.number not in waited_for for fs in start.filesystems):
@@ -204,7 +204,7 @@ def _objections(start: reports.Start, end: reports.End,
                         'not be waited for')
     if start.filesystems and not barrier.held:
         yield WRITE_THROUGH, barrier.problem
-    for fs in filesystems.by_freeze(start.filesystems).unfrozen:
+    for fs in filesystems.by_freeze(start.filesystems).unfreezable:
         if fs.state != State.READ_ONLY:
             yield WRITE_THROUGH, f'{fs.kind} cannot be frozen'
 

@@ -166,8 +166,8 @@ class WriteThrough(base.Method):
         if not start.armed:
             raise exceptions.AgentError(
                 'the guest would not end a freeze by itself')
-        found = freeze.freezable(self.guest.instance,
-                                 start.filesystems).frozen
+        found = freeze.sort_by_freeze(self.guest.instance,
+                                      start.filesystems).freezable
         if not all(fs.own and fs.mountpoint for fs in found):
             raise exceptions.AgentError('the agent does not reach every file '
                                         'system of the volume')
