@@ -62,7 +62,7 @@ pulse: install ## long write(2) calls on kernels that need a pulse
 functional: install ## windows on a real guest behind a real libvirt
 	@mkdir -p $(RESULTS)/$@
 	@python3 -m tests.support.cloud up libvirtd
-	@$(THREADS) $(STESTR) --concurrency 2
+	@$(THREADS) $(STESTR) --worker-file tests/functional/workers.yaml
 
 system: cloud ## backups in a real cloud
 	@mkdir -p $(RESULTS)/$@

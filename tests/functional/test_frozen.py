@@ -23,7 +23,7 @@ from tests.functional import base
 from tests.support.machines import plugin
 
 Level = claims.Level
-PATIENCE = 30
+LEASE, PATIENCE = 8, 30
 
 
 @ddt.ddt
@@ -58,10 +58,10 @@ class FrozenByOthers(base.OpenWindowTestCase):
         self.unchanged_by(self.before)
 
     def test_what_was_frozen_is_put_back_by_the_lease(self) -> None:
-        opened = self.open(lease=15)
+        opened = self.open(lease=LEASE)
         self.freeze()
         self.close(opened)
-        time.sleep(15)
+        time.sleep(LEASE)
         self.assert_synchronous()
         self.thaw()
         self.assert_put_back_in(PATIENCE)

@@ -26,10 +26,8 @@ TIMEOUT = 10
 # Putting back takes a slow guest some seconds after the lease has ended.
 PATIENCE = 30
 # One that sees another gone undoes: so all are stopped first.
-KILL = """all=$(for each in /proc/[0-9]*; do
-    tr "\\0" " " <$each/cmdline 2>&- | grep -q "leas[e].:" &&
-        echo ${each#/proc/} || :
-done); kill -STOP $all; kill -9 $all"""
+OURS = 'grep -las "leas[e].:" /proc/[0-9]*/cmdline | cut -d/ -f3'
+KILL = f'all=$({OURS}); kill -STOP $all; kill -9 $all'
 
 
 class Lease(base.OpenWindowTestCase):
@@ -99,8 +97,7 @@ class Lease(base.OpenWindowTestCase):
         mine = self.as_host('aaaaaaaa')
         mine.start(self.wish())
         self.assertIn('.scope', self.machine.shell(
-            'for each in /proc/[0-9]*; do tr "\\0" " " <$each/cmdline | grep '
-            '-q "leas[e].:" && cat $each/cgroup; done; true'))
+            f'for each in $({OURS}); do cat /proc/$each/cgroup; done'))
         self.assert_released(mine)
         self.assert_put_back_in(PATIENCE)
 

@@ -38,6 +38,9 @@ _LEFT = ('ls -A /run | grep cinder-wt; '
          'grep "leas[e].:"; '
          'true')
 _MESSAGE_SECONDS = 20
+# Shift, on the keyboard that every emulated PC has: it types nothing.
+_KEY, _KEY_MILLISECONDS = 42, 50
+_KEYBOARD = '/dev/input/by-path/platform-i8042-serio-0-event-kbd'
 _DROP_IN = '/run/systemd/system/qemu-guest-agent.service.d/blocked.conf'
 
 
@@ -171,6 +174,11 @@ class Guest:
         finally:
             self.command('guest-file-close', handle=handle)
 
+    def press_key(self) -> None:
+        """End an ``until_key``: it works when no agent does."""
+        self.domain.sendKey(libvirt.VIR_KEYCODE_SET_LINUX, _KEY_MILLISECONDS,
+                            [_KEY], 1, 0)
+
     def _exec(self, argv: collections.abc.Sequence[str], given: bytes,
               capture: bool) -> int:
         arguments: dict[str, object] = {
@@ -181,16 +189,23 @@ class Guest:
         return self.command('guest-exec', **arguments)['pid']
 
 
-def block_exec(seconds: int) -> str:
-    """Return a script that has a guest's agent block guest-exec for a time.
+def until_key(seconds: int) -> str:
+    """Return a command that waits for a key, but not longer than that."""
+    return (f'timeout {seconds} dd if={_KEYBOARD} of=/dev/null bs=24 count=1 '
+            f'2>/dev/null')
 
-    The guest itself puts the agent back: nothing can be run in it then.
+
+def block_exec(seconds: int) -> str:
+    """Return a script that has a guest's agent block guest-exec.
+
+    The guest itself puts the agent back, since nothing can be run in it then:
+    when a key is pressed, or after so many seconds.
     """
     return f"""
 mkdir -p $(dirname {_DROP_IN})
 printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/qemu-ga -b %s\\n' \
     guest-exec >{_DROP_IN}
-systemd-run -q sh -c 'sleep {seconds}; rm {_DROP_IN}; \
+systemd-run -q sh -c '{until_key(seconds)}; rm {_DROP_IN}; \
     systemctl daemon-reload; systemctl restart qemu-guest-agent'
 systemd-run -q sh -c 'sleep 1; \
     systemctl daemon-reload; systemctl restart qemu-guest-agent'

@@ -33,6 +33,7 @@ COMMAND_LINE = ('ro console=ttyS0 quiet net.ifnames=0 '
                 'mitigations=off systemd.show_status=0')
 DISK_SIZE = 1 << 30
 DRIVER = "cache='writeback'"
+_COPY = ('cp', '--sparse=always', '--reflink=auto')
 # libvirt's first name of a disk on a bus.
 COLD = {'ide': 'hda', 'sata': 'sda'}
 
@@ -160,7 +161,7 @@ class Machine:
             with open(path, 'wb') as new:
                 new.truncate(DISK_SIZE)
         else:
-            shutil.copyfile(content, path)
+            subprocess.run([*_COPY, str(content), str(path)], check=True)
         return volume, path
 
     def detach(self, disk: 'Disk') -> None:
@@ -202,10 +203,9 @@ class Machine:
     def _name_of(self, volume: str) -> str:
         """Return the kernel's name of a disk that was just attached."""
         return self.shell(
-            f'for i in $(seq 100); do for b in /sys/block/*; do '
-            f'cat $b/serial $b/device/vpd_pg80 2>/dev/null | tr -d "\\0" | '
-            f'grep -q {volume[:20]} && basename $b && exit 0; done; '
-            f'sleep 0.1; done; exit 1')
+            f'cd /sys/block; for i in $(seq 100); do found=$(grep -ls '
+            f'{volume[:20]} */serial */device/vpd_pg80 || :); test "$found" '
+            f'&& echo ${{found%%/*}} && exit 0; sleep 0.1; done; exit 1')
 
 
 def _disk(volume: str, path: pathlib.Path, target: str, bus: str,
@@ -236,7 +236,7 @@ class Disk:
         is in its page cache stays there.
         """
         copy = self.path.with_suffix('.snapshot')
-        command = ['cp', '--sparse=always', '--reflink=auto']
+        command = list(_COPY)
         if self.path.suffix == '.qcow2':
             command = ['qemu-img', 'convert', '--force-share', '-O', 'raw']
         with self.machine.at_rest():

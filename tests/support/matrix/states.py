@@ -136,10 +136,11 @@ def _without_agent(machine: Machine) -> Entered:
 
 
 def _silent(machine: Machine) -> Entered:
-    _later(machine, f'a=$(pidof qemu-ga); kill -STOP $a; sleep {SILENCE}; '
-                    f'kill -CONT $a')
+    _later(machine, f'a=$(pidof qemu-ga); kill -STOP $a; '
+                    f'{guests.until_key(SILENCE)}; kill -CONT $a')
     time.sleep(2)
     yield During()
+    machine.guest.press_key()
     machine.guest.wait()
 
 
@@ -147,6 +148,7 @@ def _without_exec(machine: Machine) -> Entered:
     machine.shell(guests.block_exec(BLOCKED_FOR))
     _await(machine, 'guest-exec', False)
     yield During()
+    machine.guest.press_key()
     _await(machine, 'guest-exec', True)
 
 
