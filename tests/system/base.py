@@ -49,15 +49,20 @@ class TestCase(bounded.TestCase):
         self.connection = self.stage.cloud
         self.storage = self.connection.block_storage
 
-    def server_with_volume(self, kind: str = resources.VOLUME_TYPE) -> None:
-        """Boot a server and mount a new volume with an ext4 in it."""
+    def server_with_volume(self, kind: str = '') -> None:
+        """Have a server, and in it an ext4 mounted that a volume has.
+
+        :param kind: the type of a new volume; else it is the one on RBD that
+            tests share
+        """
         self.guest = self.stage.boot(stage.MEMORY_MIB)
-        self.volume = self.stage.volume(1, kind)
-        self.device = self.stage.attach(self.volume)
-        disk.make_filesystem(self.guest, self.device, 'ext4')
-        mounted = disk.mounted(self.guest, self.device)
+        if kind:
+            self.volume, device = formatted_volume(self.stage, kind)
+            self.stage.callback(self.stage.detach, self.volume)
+        else:
+            self.volume, device = shared_volume()
+        mounted = disk.mounted(self.guest, device)
         mounted.__enter__()
-        self.stage.callback(self.stage.detach, self.volume)
         self.stage.callback(mounted.__exit__, None, None, None)
 
     def writers(self) -> host.Workload:
@@ -109,31 +114,56 @@ class TestCase(bounded.TestCase):
         self.assertEqual(('ok', 0), (rows.integrity, rows.lost), rows)
 
 
-_shared: list[stage.Stage] = []
+def formatted_volume(made: stage.Stage, kind: str) -> tuple[str, str]:
+    """Attach a new volume with an ext4; return its id and its device."""
+    volume = made.volume(1, kind)
+    device = made.attach(volume)
+    disk.make_filesystem(made.boot(stage.MEMORY_MIB), device, 'ext4')
+    return volume, device
+
+
+# What all tests of this process use: a stage with a server, and a volume.
+_stages: list[stage.Stage] = []
+_volumes: list[tuple[str, str]] = []
 
 
 def shared_stage() -> stage.Stage:
-    """Return the stage with the server that all tests of this process use.
+    """Return the stage with the server that tests share.
 
     Another one is booted where a test has left it in a bad state.
     """
-    if _shared:
+    if _stages:
         try:
-            guests.Guest(_shared[0].domain()).wait(UNWELL)
-            return _shared[0]
+            guests.Guest(_stages[0].domain()).wait(UNWELL)
+            return _stages[0]
         except (guests.GuestError, libvirt.libvirtError) as error:
             console.say(f'the server is not well, another is booted: {error}')
             _leave_shared()
     made = stage.Stage(cloud.connect(), keep=False)
-    _shared.append(made)
+    _stages.append(made)
     made.boot(stage.MEMORY_MIB)
     return made
 
 
+def shared_volume() -> tuple[str, str]:
+    """Return id and device of the volume that tests share, formatted once.
+
+    Another one is made where a test has left it in a bad state.
+    """
+    made = shared_stage()
+    if _volumes and made.cloud.block_storage.get_volume(
+            _volumes[0][0]).status != 'in-use':
+        _volumes.clear()
+    if not _volumes:
+        _volumes.append(formatted_volume(made, resources.VOLUME_TYPE))
+    return _volumes[0]
+
+
 @atexit.register
 def _leave_shared() -> None:
-    while _shared:
-        made = _shared.pop()
+    _volumes.clear()
+    while _stages:
+        made = _stages.pop()
         made.close()
         made.cloud.close()
 

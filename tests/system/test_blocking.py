@@ -29,9 +29,9 @@ from tests.support.cloud import layout
 from tests.support.stage import stage
 from tests.system import base
 
-SILENCE = 30
+SILENCE = 20
 # cinder-backup of the test cloud beats every 2 s.
-LATE = 10
+LATE = 8
 
 
 class BlockingTest(base.TestCase):
@@ -56,7 +56,7 @@ class BlockingTest(base.TestCase):
         """Back up a volume whose host is silent, and meanwhile another."""
         blocked = self.request(self.volume)
         other = self.request(self.detached)
-        self.watch_heartbeat(SILENCE - 10)
+        self.watch_heartbeat(SILENCE - LATE)
         self.assertEqual('available', self.status(other))
         self.assertEqual('creating', self.status(blocked))
         metadata = self.stage.await_backup(blocked)

@@ -13,22 +13,15 @@
 
 """A short part of the fault matrix; `make faults` runs the whole."""
 
-import random
-import time
-
-from tests.support.cloud import console
 from tests.support.faults import faults
 from tests.support.faults import run
 from tests.support.faults import scene as scenes
 from tests.system import base
 
-STRUCK = (('cinder-backup killed', 'starting'),
-          ('worker killed', 'engaged'),
-          ('libvirtd killed', 'passed'),
-          ('agent silent', 'releasing'),
-          ('frozen by the admin', 'releasing'),
+# One of each kind: a lease that ends, a sibling that takes over, a backup
+# that is gone. None that others beside this would feel.
+STRUCK = (('cinder-backup killed', 'starting'), ('worker killed', 'engaged'),
           ('backup force-deleted', 'cast'))
-AT_RANDOM = 2
 
 
 class FaultsTest(base.TestCase):
@@ -38,9 +31,5 @@ class FaultsTest(base.TestCase):
         named = {fault.name: fault for fault in faults.FAULTS}
         results = [run.at_step(scene, named[name], step, verify=True)
                    for name, step in STRUCK]
-        seed = int(time.time())
-        console.say(f'random faults of seed {seed}')
-        chance = random.Random(seed)
-        results += [run.at_random(scene, chance) for _ in range(AT_RANDOM)]
         self.assertEqual([], [result for result in results
                               if result.problem])

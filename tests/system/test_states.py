@@ -36,7 +36,6 @@ class StatesTest(base.TestCase):
         self.assertEqual({}, metadata)
 
         cloud.restart_backup(drivers.plugin('posix'))
-        self.stage.start_server()
         self.stage.rescue_server()
         _, metadata = self.back_up()
         self.stage.unrescue_server()
