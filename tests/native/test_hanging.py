@@ -176,6 +176,6 @@ class DrainTest(base.TestCase):
         self.wait_for(starting.exists)
         began = time.monotonic()
         self.assertEqual(Status.DONE, self.release().status)
-        self.assertLess(time.monotonic() - began, 3)
+        self.assertLess(time.monotonic() - began, 15)
         agent.wait(40)
         self.assertEqual(500, self._value('dirty_writeback_centisecs'))

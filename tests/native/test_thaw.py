@@ -47,22 +47,22 @@ class ThawTest(base.TestCase):
         base.run('umount', str(self.point))
         self.point = self.scratch / name
         self.mount(disk.device, self.point)
-        self.leave(disk, 1)
+        self.leave(disk, 2)
         self.wait_for(lambda: not self.file().exists())
         # It fails if it is frozen no more.
         self.assertRaises(subprocess.CalledProcessError, base.run,
                           'fsfreeze', '-u', str(self.point))
 
     def test_a_lease_that_was_removed_thaws_nothing(self) -> None:
-        self.leave(self.disk('ext4'), 1)
+        self.leave(self.disk('ext4'), 2)
         subprocess.run(['/bin/sh', '-c', thaw.REMOVE, 'guardian',
                         self.token], check=True)
-        time.sleep(1.5)
+        time.sleep(3)
         base.run('fsfreeze', '-u', str(self.point))
 
     def test_a_lease_thaws_no_other_disk(self) -> None:
         other = base.Disk(self, 24)
         self.disk('ext4')
-        self.leave(other, 1)
+        self.leave(other, 2)
         self.wait_for(lambda: not self.file().exists())
         base.run('fsfreeze', '-u', str(self.point))

@@ -25,7 +25,7 @@ class TestCase(base.BaseTestCase):
     later, and prints where each of its threads was.
     """
 
-    DEFAULT_TIMEOUT = 120
+    DEFAULT_TIMEOUT = 300
     TIMEOUT_SCALING_FACTOR = 1
 
     def setUp(self) -> None:

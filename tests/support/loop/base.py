@@ -261,7 +261,7 @@ class TestCase(bounded.TestCase):
                 return fields[-1].split(',')
         raise AssertionError('not mounted')
 
-    def wait_for(self, condition: Any, seconds: float = 10) -> None:
+    def wait_for(self, condition: Any, seconds: float = 30) -> None:
         """Wait until something is so."""
         end = time.monotonic() + seconds
         while not condition():

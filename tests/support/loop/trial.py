@@ -12,6 +12,7 @@
 
 """One window in which one call of the program in the guest goes wrong."""
 
+from collections.abc import Callable
 import contextlib
 import dataclasses
 import enum
@@ -91,13 +92,14 @@ class LocalAgent:
         self._prefix, self._old = prefix, old
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def run(self, argv: tuple[str, ...], stdin: bytes, timeout: float
-            ) -> agent.Exit:
+    def run(self, argv: tuple[str, ...], stdin: bytes, timeout: float,
+            on_start: Callable[[], None]) -> agent.Exit:
         """Run it, with what lets it go wrong before its text."""
         program = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL)
         self._running.append(program)
+        on_start()
         if self._old:
             assert NEW in stdin
             stdin = stdin.replace(NEW, OLD)
