@@ -10,6 +10,9 @@ RESULTS := .cache/stestr
 # Cinder's services run under eventlet; our tests need no monkey patching.
 THREADS := OS_CINDER_DISABLE_EVENTLET_PATCHING=true
 
+# Of the functional tests, if nothing runs beside them.
+WORKERS := --worker-file tests/functional/workers.yaml
+
 .DEFAULT_GOAL := help
 .PHONY: help install cloud test pep8 unit native inside storm cinder-tests \
 	releases functional system faults matrix pulse drivers demo benchmark \
@@ -25,9 +28,10 @@ cloud: install ## bring up the test cloud
 	@python3 -m tests.support.cloud up
 
 test: pep8 ## all tests: what CI runs
-	@# Side by side: one computes, the other waits.
+	@# Side by side where one computes while the other waits.
 	@$(MAKE) -s -j 2 unit native
-	@$(MAKE) -s cinder-tests functional system
+	@$(MAKE) -s cinder-tests cloud
+	@$(MAKE) -s -j 2 functional system WORKERS=--serial
 
 pep8: install ## style, types, security
 	@$(VENV)/bin/tox -q -e pep8
@@ -62,7 +66,7 @@ pulse: install ## long write(2) calls on kernels that need a pulse
 functional: install ## windows on a real guest behind a real libvirt
 	@mkdir -p $(RESULTS)/$@
 	@python3 -m tests.support.cloud up libvirtd
-	@$(THREADS) $(STESTR) --worker-file tests/functional/workers.yaml
+	@$(THREADS) $(STESTR) $(WORKERS)
 
 system: cloud ## backups in a real cloud
 	@mkdir -p $(RESULTS)/$@

@@ -21,7 +21,7 @@ from tests.support.matrix import run
 
 # What no other test here is about; make matrix has all.
 NAMES = ('LVM in LUKS, with a barrier', 'ext4 and vfat, with a barrier',
-         'suspended', 'a kernel without fspick(2)')
+         'suspended')
 
 
 @ddt.ddt

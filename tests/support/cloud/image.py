@@ -64,6 +64,7 @@ class Image:
         archives
     :ivar booted_by: whose kernel and initial RAM disk it has, if not its own
     :ivar linux: the package of its kernel
+    :ivar packages: what it has besides the recipe's
     :ivar size: of the disk, bytes
     :ivar options: further ones of mmdebstrap
     :ivar efi: whether it is ``booted_by``'s disk in a partition table, beside
@@ -78,6 +79,7 @@ class Image:
     sources: tuple[str, ...] = ()
     booted_by: 'Image | None' = None
     linux: str = KERNEL
+    packages: tuple[str, ...] = ()
     size: int = SIZE
     efi: bool = False
     options: tuple[str, ...] = ()
@@ -133,7 +135,8 @@ class Image:
 
     def _packages(self) -> list[str]:
         kernel = [] if self.booted_by else [self.linux]
-        return [*kernel, *(self.recipe / 'packages.txt').read_text().split()]
+        return [*kernel, *self.packages,
+                *(self.recipe / 'packages.txt').read_text().split()]
 
     def _customize(self) -> pathlib.Path:
         return self.recipe / 'customize.sh'
@@ -197,8 +200,9 @@ IMAGES = {image.name: image for image in (
     GUEST, _release('bullseye'), _release('trixie'), _ubuntu('bionic'),
     Image('minimal', 'bookworm', layout.GUEST / 'minimal',
           _FILES / 'minimal', variant='extract', booted_by=GUEST),
-    # Those of clouds have no driver for AHCI.
+    # Those of clouds have no driver for AHCI, and fewer file systems.
     Image('generic', 'bookworm', layout.GUEST / 'generic',
-          linux='linux-image-amd64', size=2 * SIZE),
+          linux='linux-image-amd64', size=2 * SIZE,
+          packages=('exfatprogs', 'f2fs-tools')),
     Image('efi', 'bookworm', layout.GUEST / 'efi', booted_by=GUEST,
           efi=True))}

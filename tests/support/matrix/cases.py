@@ -416,8 +416,15 @@ GUESTS = {
           for name, how in (('with a barrier', {'barrier': True}),
                             ('freeze only', {'methods': ('freeze',)})))),
     # With the kernel of other than cloud guests.
-    'generic': (Case('SATA', 'mkfs.ext4 -q $1', bus='sata',
-                     filesystems='ext4=1'),),
+    'generic': (
+        Case('SATA', 'mkfs.ext4 -q $1', bus='sata', filesystems='ext4=1'),
+        # Types whose options are not known get no flag: they are frozen, or
+        # where they cannot be, flushed.
+        Case('f2fs on the whole disk', 'mkfs.f2fs -q $1', level='filesystem',
+             filesystems='f2fs=1', verified='unknown'),
+        Case('exfat on the whole disk', 'mkfs.exfat $1 >/dev/null',
+             level='flushed', reason='exfat', filesystems='exfat=1',
+             verified='unknown')),
     # Without Python it is frozen, under a lease of a few lines of shell.
     'minimal': (
         *_named('ext4 on the whole disk', 'ext4 with a barrier',
