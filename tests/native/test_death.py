@@ -101,7 +101,7 @@ class DeathTest(base.TestCase):
             self.wait_for(lambda: b'guardian' in pathlib.Path(
                 f'/proc/{start.pid}/cmdline').read_bytes())
             self.assertEqual(status, self.release().status)
-            start.communicate(b'\n')
+            start.communicate(b'\n', timeout=30)
         self.assertEqual(Status.LAPSED, self.release().status)
 
     def test_sigterm_to_the_supervisor_undoes_at_once(self) -> None:
