@@ -33,6 +33,7 @@ from cinder_wt_backup import exceptions
 from cinder_wt_backup.ondisk import reader
 from cinder_wt_backup import plain
 from cinder_wt_backup.service import attachments
+from cinder_wt_backup.service import owners
 from cinder_wt_backup.service import plan as plans
 from cinder_wt_backup.service import process
 from cinder_wt_backup.service import record
@@ -110,7 +111,7 @@ class Backups:
             done.wait(self._settings.lease)
             return
         while found := self._open_elsewhere(context, backup):
-            if not recovery.lives(found.owner) or found.lapsed:
+            if owners.is_gone(found.owner) or found.lapsed:
                 recovery.release(context, objects.Volume.get_by_id(
                     context, backup.volume_id), found, self._settings)
                 return
@@ -233,7 +234,7 @@ class Backups:
         if store.attempt(
                 store.open_window, context, backup.volume_id,
                 record.OpenWindow(backup.host, backup.id, window.token, ends,
-                                  recovery.this_process())):
+                                  owners.this_process())):
             steps.reached(steps.Step.RECORDED, window.token)
         else:
             window.give_up('the window could not be put on record')

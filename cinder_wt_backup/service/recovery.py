@@ -21,9 +21,6 @@ rest after its lease, when the guest has put itself back anyway.
 
 from __future__ import annotations
 
-import os
-import pathlib
-
 from cinder import context as contexts
 from cinder import coordination
 from cinder import objects
@@ -33,6 +30,7 @@ from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
 from cinder_wt_backup import plain
 from cinder_wt_backup.service import attachments
+from cinder_wt_backup.service import owners
 from cinder_wt_backup.service import process
 from cinder_wt_backup.service import record
 from cinder_wt_backup.service import store
@@ -42,20 +40,6 @@ LOG = logging.getLogger(__name__)
 
 BINARY = 'cinder-backup'
 LOCK = 'wt-backup-recovery'
-
-
-def this_process() -> str:
-    """Name this process as no other on this machine ever is named."""
-    return _named(os.getpid())
-
-
-def lives(name: str) -> bool:
-    """Whether a process of this machine is there still.
-
-    :param name: what :func:`this_process` said in it
-    """
-    pid = name.partition('/')[0]
-    return pid.isdigit() and _named(int(pid)) == name
 
 
 def recover(context: contexts.RequestContext, host: str,
@@ -84,7 +68,7 @@ def is_abandoned(context: contexts.RequestContext, window: record.OpenWindow,
     if window.lapsed:
         return True
     if window.host == host:
-        return not lives(window.owner)
+        return owners.is_gone(window.owner)
     # What is not frozen its guest puts back anyway.
     return window.may_be_frozen and window.host in _hosts_down(context)
 
@@ -140,16 +124,3 @@ def _hosts_down(context: contexts.RequestContext) -> list[str]:
     services = objects.ServiceList.get_all(
         context, {'binary': BINARY, 'is_up': False})
     return [service.host for service in services]
-
-
-def _named(pid: int) -> str:
-    """Return pid and start time, in clock ticks since boot (proc(5)).
-
-    Not psutil's: its times of creation move with the machine's clock.
-    """
-    try:
-        text = pathlib.Path(f'/proc/{pid}/stat').read_text()
-    except OSError:
-        return ''
-    state, *fields = text.rpartition(')')[2].split()
-    return '' if state == 'Z' else f'{pid}/{fields[18]}'

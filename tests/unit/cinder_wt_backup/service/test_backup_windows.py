@@ -24,12 +24,15 @@ from oslo_utils import timeutils
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup.guest.hypervisor import host as compute_host
 from cinder_wt_backup.service import backup_windows
+from cinder_wt_backup.service import owners
 from cinder_wt_backup.service import record
-from cinder_wt_backup.service import recovery
 from cinder_wt_backup.service import store
 from tests.unit import base
 
 Level = claims.Level
+
+# A process of this machine that is there no more.
+GONE = owners.this_process().rpartition('/')[0] + '/1'
 
 
 class BackupsTestCase(base.CinderTestCase):
@@ -161,11 +164,11 @@ class EarlierWindowTest(BackupsTestCase):
         return volume, backup
 
     def test_what_a_process_left_that_is_gone_is_released_first(self) -> None:
-        claim = self.make(*self.left_by('1/1'))
+        claim = self.make(*self.left_by(GONE))
         self.assertEqual(Level.WRITE_THROUGH, claim.level)
 
     def test_one_that_closes_in_time_is_waited_for(self) -> None:
-        volume, backup = self.left_by(recovery.this_process())
+        volume, backup = self.left_by(owners.this_process())
 
         def close() -> None:
             self.guardian.holder = None
@@ -184,12 +187,12 @@ class EarlierWindowTest(BackupsTestCase):
             'host': 'otherhost', 'topic': 'cinder-backup',
             'binary': 'cinder-backup', 'created_at': beat,
             'updated_at': beat})
-        claim = self.make(*self.left_by('1/1', 'otherhost',
+        claim = self.make(*self.left_by(GONE, 'otherhost',
                                         may_be_frozen=True))
         self.assertEqual(Level.WRITE_THROUGH, claim.level)
 
     def test_a_freeze_on_record_is_not_forgotten(self) -> None:
-        volume, backup = self.left_by('1/1', may_be_frozen=True)
+        volume, backup = self.left_by(GONE, may_be_frozen=True)
         self.domain.channel = ''
         claim = self.make(volume, backup, self.another(lock_timeout=1))
         self.assertEqual(Level.CRASH, claim.level)
@@ -201,8 +204,8 @@ class EarlierWindowTest(BackupsTestCase):
 
     def test_one_that_is_open_for_too_long_is_left_alone(self) -> None:
         process = self.another(lock_timeout=1)
-        for owner, host in ((recovery.this_process(), 'testhost'),
-                            ('1/1', 'otherhost')):
+        for owner, host in ((owners.this_process(), 'testhost'),
+                            (GONE, 'otherhost')):
             volume, backup = self.left_by(owner, host)
             self.assertEqual(Level.CRASH,
                              self.make(volume, backup, process).level)
@@ -295,7 +298,7 @@ class OtherProcessTest(BackupsTestCase):
             process))
 
     def test_the_window_of_one_that_is_gone_is_taken_over(self) -> None:
-        self.left_by('1/1')
+        self.left_by(GONE)
         self.passed()
         self.assertIsNone(self.guardian.holder)
         proof = self.claim(self.volume_, self.made, self.other)
@@ -303,7 +306,7 @@ class OtherProcessTest(BackupsTestCase):
         self.assertIn('the process that had it is gone', proof.reason)
 
     def test_one_that_hangs_is_waited_for_until_the_lease(self) -> None:
-        self.left_by(recovery.this_process(), 0.2)
+        self.left_by(owners.this_process(), 0.2)
         self.passed()
         self.assertIsNone(self.guardian.holder)
 

@@ -12,7 +12,6 @@
 
 
 import datetime
-import subprocess
 import time
 from typing import Any
 
@@ -23,34 +22,15 @@ import ddt
 import fixtures
 from oslo_utils import timeutils
 
+from cinder_wt_backup.service import owners
 from cinder_wt_backup.service import record
 from cinder_wt_backup.service import recovery
 from cinder_wt_backup.service import store
 from tests.unit import base
 from tests.unit.fixtures import libvirt as hosts
 
-GONE = '1/1'
-
-
-class ProcessTest(base.TestCase):
-
-    def test_this_one_lives(self) -> None:
-        self.assertTrue(recovery.lives(recovery.this_process()))
-
-    def test_one_that_ended_does_not(self) -> None:
-        ended = subprocess.Popen(['/bin/true'])
-        self.addCleanup(ended.wait)
-        named = recovery._named(ended.pid)
-        while recovery._named(ended.pid):   # until it is a zombie
-            time.sleep(0.01)
-        self.assertFalse(recovery.lives(named))
-
-    def test_another_with_the_same_number_does_not(self) -> None:
-        pid, _, born = recovery.this_process().partition('/')
-        self.assertFalse(recovery.lives(f'{pid}/{int(born) + 1}'))
-
-    def test_nobody_does_not(self) -> None:
-        self.assertFalse(recovery.lives(''))
+# A process of this machine that is there no more.
+GONE = owners.this_process().rpartition('/')[0] + '/1'
 
 
 class RecoverTestCase(base.CinderTestCase):
@@ -92,7 +72,7 @@ class OwnTest(RecoverTestCase):
         self.assertEqual([], self.open_windows())
 
     def test_one_of_a_process_that_lives_is_left_alone(self) -> None:
-        volume, _domain = self.left_open(process=recovery.this_process())
+        volume, _domain = self.left_open(process=owners.this_process())
         self.assertEqual('', self.recover())
         self.assertEqual(base.TOKEN, self.guardian.holder)
         self.assertEqual([volume.id], self.open_windows())
@@ -108,7 +88,7 @@ class OwnTest(RecoverTestCase):
         self.assertEqual([], self.open_windows())
 
     def test_unless_its_lease_ended_long_ago(self) -> None:
-        self.left_open(process=recovery.this_process(), seconds=-1)
+        self.left_open(process=owners.this_process(), seconds=-1)
         self.recover()
         self.assertEqual([], self.open_windows())
 
@@ -227,7 +207,7 @@ class OthersTest(RecoverTestCase):
 
     def test_a_process_of_ours_with_its_number_does_not_matter(self) -> None:
         self.service('other', 600)
-        self.left_open('other', recovery.this_process(), -1)
+        self.left_open('other', owners.this_process(), -1)
         self.recover()
         self.assertEqual([], self.open_windows('other'))
 
