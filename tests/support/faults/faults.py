@@ -218,10 +218,11 @@ def _start_volume_after_the_window(_scene: scenes.Scene, _pid: int) -> None:
     cloud.up(['cinder-volume'])
 
 
-def _start_rabbitmq(_scene: scenes.Scene, _pid: int) -> None:
+def _start_rabbitmq(scene: scenes.Scene, _pid: int) -> None:
     cloud.up(['rabbitmq'])
     # Services look for it again every few seconds.
     time.sleep(10)
+    scene.await_nova()
 
 
 def _remount_back(scene: scenes.Scene, _pid: int) -> None:

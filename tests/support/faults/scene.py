@@ -132,6 +132,16 @@ class Scene:
         self._stage.start_server()
         self.guest.wait(120)
 
+    def await_nova(self) -> None:
+        """Wait until Nova's API can ask the server's host for something.
+
+        What it says into a connection that is broken is lost, and nobody
+        knows: a server would never be stopped.
+        """
+        console.wait_for('a Nova whose API reaches its host',
+                         self._stage.has_console, 180,
+                         failed=(openstack.exceptions.SDKException,))
+
     def reconnect(self) -> None:
         """Speak to the guest again after libvirtd was started again."""
         self.guest.domain = self._stage.domain()

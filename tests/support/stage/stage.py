@@ -79,6 +79,11 @@ class Stage(contextlib.ExitStack):
         part._server = self._server
         return part
 
+    def has_console(self) -> bool:
+        """Whether Nova gives the server's console; it asks the host for it."""
+        return self.cloud.compute.get_server_console_output(
+            self._server, length=1) is not None
+
     def stop_server(self) -> None:
         """Have Nova shut the server down."""
         self._set_power(self.cloud.compute.stop_server, 'SHUTOFF')
