@@ -119,17 +119,16 @@ class Backups:
 
     def claim(self, context: contexts.RequestContext,
               plan: plans.BackupPlan,
-              point_in_time: reader.File | None = None
+              content: reader.File | None = None
               ) -> claims.Claim | None:
         """Return what the backup claims, once that is told; None: nothing.
 
-        :param point_in_time: a file that has it, to be looked at, if any
+        :param content: a file of the point in time, to be looked at, if any
         :raises PolicyError: it has to fail, for not reaching what it must
         """
         if plan.policy is None or plan.policy.off:
             return None
-        found = reporting.final_claim(context, plan.backup, plan.is_live,
-                                      point_in_time)
+        found = reporting.final_claim(context, plan, content)
         if found is None:
             return None
         reporting.publish(context, plan.backup, found)

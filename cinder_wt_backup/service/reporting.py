@@ -24,19 +24,20 @@ from cinder_wt_backup.claims import inspection
 from cinder_wt_backup.claims import metadata
 from cinder_wt_backup.ondisk import reader
 from cinder_wt_backup import plain
+from cinder_wt_backup.service import plan as plans
+from cinder_wt_backup.service import point_in_time
 from cinder_wt_backup.service import store
 
 LOG = logging.getLogger(__name__)
 
 
-def final_claim(context: contexts.RequestContext,
-                backup: objects.Backup, is_live: bool,
-                point_in_time: reader.File | None) -> claims.Claim | None:
+def final_claim(context: contexts.RequestContext, plan: plans.BackupPlan,
+                content: reader.File | None) -> claims.Claim | None:
     """Return what holds for a backup in the end; None: it is exempt.
 
-    :param is_live: what is stored is the volume itself
-    :param point_in_time: a file that has it, to be looked at, if any
+    :param content: a file of the point in time, to be looked at, if any
     """
+    backup = plan.backup
     stored = store.claim_of(context, backup.volume_id, backup.id)
     if stored is None:
         claim = claims.Claim(
@@ -46,13 +47,15 @@ def final_claim(context: contexts.RequestContext,
         return None
     else:
         claim = stored.claim
-    if is_live:
+    if plan.is_live:
         claim = claim.lowered(
             claims.Level.FLUSHED, 'the back end gave the live volume '
             'instead of a snapshot of it')
-    if point_in_time is not None:
-        claim = inspection.compare(claim, point_in_time)
-    return claim
+    if content is None:
+        return claim
+    if problem := point_in_time.objection(backup, content):
+        claim = claim.lowered(claims.Level.CRASH, problem)
+    return inspection.compare(claim, content)
 
 
 def publish(context: contexts.RequestContext, backup: objects.Backup,
