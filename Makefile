@@ -4,11 +4,12 @@
 VENV := .cache/venv
 PYTHON := $(VENV)/bin/python -W ignore
 # A suite's results, and so its slowest tests, are its own.
-STESTR = echo "$@: $$(date +%T)"; PYTHONWARNINGS=ignore $(VENV)/bin/stestr --test-path tests/$@ \
+STESTR = export PYTHONWARNINGS=ignore; echo "$@: $$(date +%T)"; \
+	timeout 40m $(VENV)/bin/stestr --test-path tests/$@ \
 	--repo-url $(RESULTS)/$@ --parallel-class run --slowest
 RESULTS := .cache/stestr
 # Cinder's services run under eventlet; our tests need no monkey patching.
-THREADS := OS_CINDER_DISABLE_EVENTLET_PATCHING=true
+THREADS := export OS_CINDER_DISABLE_EVENTLET_PATCHING=true;
 
 # Of the functional tests, if nothing runs beside them.
 WORKERS := --worker-file tests/functional/workers.yaml

@@ -21,6 +21,7 @@ under, says how a call leaves the event loop.
 from __future__ import annotations
 
 from collections.abc import Callable
+import sys
 import threading
 from typing import Protocol
 from typing import TypeVar
@@ -52,8 +53,12 @@ def call(timeout: float, function: Callable[..., _Result],
 
     :param timeout: seconds; a call that takes longer is left to end by
         itself and its result is dropped
-    :raises TimeoutError: it took longer
+    :raises TimeoutError: it took longer, or the interpreter ends: a thread
+        that is started then never runs, and before Python 3.12
+        ``Thread.start`` waits for it for ever
     """
+    if sys.is_finalizing():
+        raise TimeoutError(f'{function!r} is not called: the process ends')
     results: list[_Result] = []
     errors: list[BaseException] = []
     done = threading.Event()

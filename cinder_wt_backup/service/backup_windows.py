@@ -92,6 +92,15 @@ class Backups:
         finally:
             try:
                 self._close(context, backup, window)
+            except Exception as error:
+                # No memory, no thread, a bug: the cast is out, and the backup
+                # goes on without what was not seen to have worked.
+                LOG.error('The window of backup %s was not closed as it '
+                          'should be.', backup.id, exc_info=plain.error(error))
+                store.attempt(
+                    _record_end, context, backup.volume_id, backup.id, window,
+                    claims.Claim(claims.Level.CRASH,
+                                 f'unexpected error: {error}'), True)
             finally:
                 # Who waits for it is always told.
                 del self._windows[backup.id]
@@ -258,8 +267,14 @@ class Backups:
                  'closed after %(ms)d ms.',
                  {'backup': backup.id, 'volume': backup.volume_id,
                   'ms': claim.window_ms})
-        store.attempt(
-            store.close_window, context, backup.volume_id, window.token,
-            record.StoredClaim(backup.id, None if window.exempt else claim),
-            window.left_changed)
+        store.attempt(_record_end, context, backup.volume_id, backup.id,
+                      window, None if window.exempt else claim,
+                      window.left_changed)
         steps.reached(steps.Step.CLOSED, window.token)
+
+
+def _record_end(context: contexts.RequestContext, volume: str, backup: str,
+                window: windows.Window, claim: claims.Claim | None,
+                left_changed: bool) -> None:
+    store.close_window(context, volume, window.token,
+                       record.StoredClaim(backup, claim), left_changed)

@@ -220,16 +220,21 @@ class _CastInWindow:
         with self._backups.window(context, self._plan) as window:
             self._manager.volume_rpcapi.get_backup_device(context, backup,
                                                           volume)
-            if window is not None:
-                steps.reached(steps.Step.CAST, window.token)
-                window.wait(lambda: _finished(context, backup.id))
+            try:
+                if window is not None:
+                    steps.reached(steps.Step.CAST, window.token)
+                    window.wait(lambda: _finished(context, backup.id))
+            except Exception as error:
+                # The cast is out: what it leads to is not ours to fail.
+                LOG.error('Backup %s: the end of its snapshot was not waited '
+                          'for.', backup.id, exc_info=plain.error(error))
 
 
 def _finished(context: contexts.RequestContext, backup_id: str) -> bool:
     """Whether the database shows the temporary object as finished.
 
     VolumeDriver._get_backup_volume_temp_volume and its twin for snapshots
-    save its id once it is there.
+    save its id once it is there, and no more ``creating``.
 
     :raises BackupGone: nobody waits for it any more
     """
@@ -240,7 +245,13 @@ def _finished(context: contexts.RequestContext, backup_id: str) -> bool:
     if backup is None or backup.status != fields.BackupStatus.CREATING:
         raise exceptions.BackupGone('the backup was deleted or reset while '
                                     'its snapshot was made')
-    return bool(backup.temp_volume_id or backup.temp_snapshot_id)
+    if backup.temp_volume_id:
+        made = objects.Volume.get_by_id(context, backup.temp_volume_id)
+    elif backup.temp_snapshot_id:
+        made = objects.Snapshot.get_by_id(context, backup.temp_snapshot_id)
+    else:
+        return False
+    return bool(made.status != 'creating')
 
 
 def _parameters(owner: type, name: str) -> tuple[str, ...]:

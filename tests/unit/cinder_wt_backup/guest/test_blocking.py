@@ -10,6 +10,8 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -19,7 +21,31 @@ from cinder_wt_backup.guest import blocking
 from tests.unit import base
 
 
+# What is left open is closed when the interpreter clears its modules.
+LEFT_OPEN = """
+from cinder_wt_backup.guest import blocking
+
+def held():
+    try:
+        yield
+    finally:
+        try:
+            blocking.call(5, print, 'called')
+        except TimeoutError as error:
+            print(error)
+
+left = held()
+next(left)
+"""
+
+
 class CallTest(base.TestCase):
+
+    def test_a_process_that_ends_does_not_wait_for_it(self) -> None:
+        ended = subprocess.run(
+            [sys.executable, '-W', 'ignore', '-c', LEFT_OPEN], text=True,
+            stdout=subprocess.PIPE, check=True, timeout=60)
+        self.assertIn('is not called: the process ends', ended.stdout)
 
     def test_the_result_comes_back(self) -> None:
         self.assertEqual(7, blocking.call(5, max, 3, 7))

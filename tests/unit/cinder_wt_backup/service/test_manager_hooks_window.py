@@ -219,7 +219,16 @@ class FailureTest(base.BackupTestCase):
         ('cinder.objects.Volume.admin_metadata_update',
          db_exception.DBError()),
         ('libvirt_qemu.qemuAgentCommand', RuntimeError('libvirt')),
-        ('tooz.drivers.file.FileLock.release', OSError('full')))
+        ('tooz.drivers.file.FileLock.release', OSError('full')),
+        *((f'cinder_wt_backup.{name}', RuntimeError("can't start new thread"))
+          for name in (
+              'steps.reached', 'window.volume.Window.wait',
+              'window.volume.Window.cover', 'window.volume.Window.close',
+              'window.guest.GuestWindow.close', 'claims.claim.worst',
+              'claims.claim.Claim.lowered', 'service.store.close_window',
+              'service.record.StoredClaim',
+              'service.backup_windows.Backups._close',
+              'service.backup_windows._record_end')))
     @ddt.unpack
     def test_nothing_is_raised_after_the_cast(self, name: str,
                                               error: Exception) -> None:
@@ -228,6 +237,22 @@ class FailureTest(base.BackupTestCase):
         self.fail_in(name, error)
         self.manager.create_backup(self.context, backup)
         self.assertEqual(1, len(self.cinder_volume.casts))
+
+    @ddt.data('window.volume.Window.close',
+              'service.backup_windows.Backups._close')
+    def test_a_window_that_could_not_be_closed_is_crash_and_recovered(
+            self, name: str) -> None:
+        volume = self.attached()
+        backup = self.backup(volume)
+        act = self.cinder_volume.clone_and_call_back
+        self.fail_in(f'cinder_wt_backup.{name}', RuntimeError('no thread'))
+        self.cinder_volume.act = act
+        self.manager.create_backup(self.context, backup)
+        self.cinder_volume.join()
+        backup.refresh()
+        self.assertEqual(('available', 'crash'),
+                         (backup.status, backup.metadata[LEVEL]))
+        self.assertIn('no thread', backup.metadata[REASON])
 
     def test_a_cast_that_fails_is_the_backups_failure(self) -> None:
         def unsent(*_args: Any) -> None:
