@@ -213,7 +213,9 @@ class WriteThrough(base.TestCase):
         self.assertEqual('write_through+freeze', verdict[0].method)
         restored = self.restored(snapshot).name
         self.machine.shell(f'e2fsck -fn /dev/{restored}')
-        self.assert_nothing_lost(load, status, restored, 'ro,noload')
+        # Refused if the journal had anything to replay; SQLite's own journal
+        # may have, which needs a file system that can be written to.
+        self.assert_nothing_lost(load, status, restored, 'noload')
 
     def test_a_window_that_outlasts_the_freeze_keeps_its_level(self) -> None:
         disk = self.volume()
