@@ -5,7 +5,7 @@ VENV := .cache/venv
 PYTHON := $(VENV)/bin/python -W ignore
 # A suite's results, and so its slowest tests, are its own.
 STESTR = export PYTHONWARNINGS=ignore; echo "$@: $$(date +%T)"; \
-	timeout 40m $(VENV)/bin/stestr --test-path tests/$@ \
+	timeout --foreground 40m $(VENV)/bin/stestr --test-path tests/$@ \
 	--repo-url $(RESULTS)/$@ --parallel-class run --slowest
 RESULTS := .cache/stestr
 # Cinder's services run under eventlet; our tests need no monkey patching.

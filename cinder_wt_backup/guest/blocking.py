@@ -31,6 +31,10 @@ _Result = TypeVar('_Result')
 _Blocking = TypeVar('_Blocking')
 
 
+class NotCalledError(Exception):
+    """There is no thread for a call: the process ends, or has too many."""
+
+
 class Wrapper(Protocol):
     """Returns a function, or an object, whose calls stop no green thread."""
 
@@ -53,12 +57,9 @@ def call(timeout: float, function: Callable[..., _Result],
 
     :param timeout: seconds; a call that takes longer is left to end by
         itself and its result is dropped
-    :raises TimeoutError: it took longer, or the interpreter ends: a thread
-        that is started then never runs, and before Python 3.12
-        ``Thread.start`` waits for it for ever
+    :raises TimeoutError: it took longer
+    :raises NotCalledError: no thread could be started for it
     """
-    if sys.is_finalizing():
-        raise TimeoutError(f'{function!r} is not called: the process ends')
     results: list[_Result] = []
     errors: list[BaseException] = []
     done = threading.Event()
@@ -71,7 +72,7 @@ def call(timeout: float, function: Callable[..., _Result],
         finally:
             done.set()
 
-    threading.Thread(target=run, name='wt-native', daemon=True).start()
+    _start(threading.Thread(target=run, name='wt-native', daemon=True))
     if not done.wait(timeout):
         raise TimeoutError(f'{function!r} took more than {timeout} s')
     if errors:
@@ -91,4 +92,20 @@ def run_forever(function: Callable[[], object]) -> None:
         while True:
             once()
 
-    threading.Thread(target=loop, name='wt-native-loop', daemon=True).start()
+    _start(threading.Thread(target=loop, name='wt-native-loop', daemon=True))
+
+
+def _start(thread: threading.Thread) -> None:
+    """Start a thread, if there can be one.
+
+    One that is started while the interpreter ends never runs, and before
+    Python 3.12 ``Thread.start`` waits for it for ever.
+
+    :raises NotCalledError: there cannot
+    """
+    if sys.is_finalizing():
+        raise NotCalledError('the process ends')
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise NotCalledError(str(error)) from error

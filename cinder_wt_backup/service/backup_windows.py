@@ -87,7 +87,6 @@ class Backups:
             with self._slot(window):
                 self._put_on_record(context, backup, window)
                 window.open()
-                steps.reached(steps.Step.ENGAGED, window.token)
                 yield window
         finally:
             try:
@@ -239,10 +238,8 @@ class Backups:
         ends = round(time.time() + window.longest_opening
                      + self._settings.lease)
         steps.reached(steps.Step.REQUESTED, window.token)
-        if store.attempt(
-                store.open_window, context, backup.volume_id,
-                record.OpenWindow(backup.host, backup.id, window.token, ends,
-                                  owners.this_process())):
+        if store.attempt(_record_start, context, backup.volume_id, backup,
+                         window, ends):
             steps.reached(steps.Step.RECORDED, window.token)
         else:
             window.give_up('the window could not be put on record')
@@ -262,15 +259,21 @@ class Backups:
     def _close(context: contexts.RequestContext,
                backup: objects.Backup, window: windows.Window) -> None:
         claim = window.close()
-        steps.reached(steps.Step.RELEASED, window.token)
         LOG.info('The window of backup %(backup)s on volume %(volume)s has '
                  'closed after %(ms)d ms.',
                  {'backup': backup.id, 'volume': backup.volume_id,
                   'ms': claim.window_ms})
-        store.attempt(_record_end, context, backup.volume_id, backup.id,
-                      window, None if window.exempt else claim,
-                      window.left_changed)
-        steps.reached(steps.Step.CLOSED, window.token)
+        if store.attempt(_record_end, context, backup.volume_id, backup.id,
+                         window, None if window.exempt else claim,
+                         window.left_changed):
+            steps.reached(steps.Step.CLOSED, window.token)
+
+
+def _record_start(context: contexts.RequestContext, volume: str,
+                  backup: objects.Backup, window: windows.Window, ends: float
+                  ) -> None:
+    store.open_window(context, volume, record.OpenWindow(
+        backup.host, backup.id, window.token, ends, owners.this_process()))
 
 
 def _record_end(context: contexts.RequestContext, volume: str, backup: str,

@@ -115,13 +115,13 @@ def install(own: str, wrapped: str, backups: backup_windows.Backups) -> None:
     :param own: our driver's path, as in cinder.conf
     :param wrapped: the wrapped driver's path, as it is recorded
     """
-    steps = _Steps(own, wrapped, backups)
+    ours = _Steps(own, wrapped, backups)
     manager = managers.BackupManager
     for name in ('init_host', '_is_our_backup', '_start_backup',
                  'continue_backup', 'run_periodic_tasks'):
         original = getattr(manager, name)
         setattr(manager, name, functools.wraps(original)(
-            _bound(getattr(steps, name), original)))
+            _bound(getattr(ours, name), original)))
 
 
 class _Steps:
@@ -234,7 +234,7 @@ def _finished(context: contexts.RequestContext, backup_id: str) -> bool:
     """Whether the database shows the temporary object as finished.
 
     VolumeDriver._get_backup_volume_temp_volume and its twin for snapshots
-    save its id once it is there, and no more ``creating``.
+    save its id once it is there; a driver that saves it before is waited for.
 
     :raises BackupGone: nobody waits for it any more
     """
@@ -251,7 +251,7 @@ def _finished(context: contexts.RequestContext, backup_id: str) -> bool:
         made = objects.Snapshot.get_by_id(context, backup.temp_snapshot_id)
     else:
         return False
-    return bool(made.status != 'creating')
+    return made.status not in ('creating', 'error')
 
 
 def _parameters(owner: type, name: str) -> tuple[str, ...]:

@@ -12,8 +12,9 @@
 
 """Whose a window is: a process, of one boot of one machine.
 
-Machines may share a ``host``, and containers of several machines have the
-same process ids, so a process id alone tells nothing (proc(5), machine-id(5)).
+A process id alone tells nothing of another machine's processes, and machines
+may share a ``host``. Containers of one machine have the same boot, but see
+only their own processes: they must not share a ``host``.
 """
 
 from __future__ import annotations
@@ -21,47 +22,50 @@ from __future__ import annotations
 import os
 import pathlib
 
-MACHINE = pathlib.Path('/etc/machine-id')
 BOOT = pathlib.Path('/proc/sys/kernel/random/boot_id')
 
 
 def this_process() -> str:
-    """Name this process as no other is named, anywhere."""
-    return '/'.join((_first_line(MACHINE), _first_line(BOOT), str(os.getpid()),
-                     _start_of(str(os.getpid()))))
+    """Name this process as none of another machine or boot is named.
+
+    :raises OSError: /proc cannot be read: the window must not be opened
+    """
+    pid = str(os.getpid())
+    return f'{pid}/{_start_of(pid)}/{_boot()}'
 
 
 def is_gone(owner: str) -> bool:
     """Whether a process is known to be there no more.
 
-    Of another machine's, or one that a container without a machine-id(5) had
-    before its machine was started again, nothing is known: False.
+    Nothing is known of another boot: it may be another machine's.
 
     :param owner: what :func:`this_process` said in it; empty: nobody
     """
     if not owner:
         return True
-    machine, boot, pid, start = (*owner.split('/'), '', '', '', '')[:4]
-    if boot == _first_line(BOOT):
-        return _start_of(pid) != start
-    return bool(machine) and machine == _first_line(MACHINE)
-
-
-def _first_line(path: pathlib.Path) -> str:
+    pid, start, boot = (*owner.split('/'), '', '', '')[:3]
     try:
-        return path.read_text().partition('\n')[0].strip()
+        # Before there were boots in it, an owner was of this machine.
+        return boot in ('', _boot()) and _start_of(pid) != start
     except OSError:
-        return ''
+        return False
+
+
+def _boot() -> str:
+    return BOOT.read_text().strip()
 
 
 def _start_of(pid: str) -> str:
     """Return when a process started, in clock ticks since boot; '': it ended.
 
-    Not psutil's: its times of creation move with the machine's clock.
+    Not psutil's: its times of creation move with the machine's clock. From
+    proc(5).
+
+    :raises OSError: it cannot be seen
     """
     try:
         text = pathlib.Path(f'/proc/{int(pid)}/stat').read_text()
-    except (OSError, ValueError):
+    except (FileNotFoundError, ProcessLookupError, ValueError):
         return ''
     state, *fields = text.rpartition(')')[2].split()
     return '' if state == 'Z' else fields[18]

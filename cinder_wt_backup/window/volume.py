@@ -106,6 +106,7 @@ class Window:
         # In a fixed order, so that two windows cannot wait for each other.
         for guest in sorted(self._guests, key=lambda g: g.target.instance):
             guest.open()
+        steps.reached(steps.Step.ENGAGED, self.token)
 
     def wait(self, finished: Callable[[], bool]) -> None:
         """Wait until the point in time is known to have passed.
@@ -147,6 +148,7 @@ class Window:
             return claims.Claim(CRASH, self._given_up)
         # Those that are shut off as well: they hold a lock.
         closed = [(guest, guest.close()) for guest in self._guests]
+        steps.reached(steps.Step.RELEASED, self.token)
         parts = [claim for guest, claim in closed if not guest.shut_off]
         if not parts:
             return claims.Claim(CRASH, 'no guest runs')

@@ -41,9 +41,6 @@ def shared_machine() -> live_machine.LiveMachine:
 class TestCase(bounded.TestCase):
     """Tests on the shared guest, which each must leave as it found it."""
 
-    # A guest under TCG boots in 20 s and flushes at the speed of this host.
-    DEFAULT_TIMEOUT = 300
-
     def setUp(self) -> None:
         super().setUp()
         self.machine = self.booted()

@@ -32,6 +32,7 @@ class Freeze(base.TestCase):
         point = self.mount(disk.name, 'mkfs.ext4 -q')
         before = self.machine.guest.state()
         self.machine.shell(guests.block_exec(BLOCKED_FOR))
+        self.addCleanup(self.machine.guest.press_key)
         written = self.machine.shell(
             f'dd if=/dev/urandom of={point}/f bs=1M count=20 2>/dev/null; '
             f'sha256sum <{point}/f')

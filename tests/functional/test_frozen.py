@@ -23,7 +23,7 @@ from tests.functional import base
 from tests.support.machines import plugin
 
 Level = claims.Level
-LEASE, PATIENCE = 8, 30
+LEASE, PATIENCE = 15, 30
 
 
 @ddt.ddt

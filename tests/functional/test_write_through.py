@@ -101,9 +101,11 @@ class WriteThrough(base.TestCase):
         before = self.machine.guest.state()
         self.machine.guest.put('/run/sampler.py', SAMPLER)
         self.machine.shell('systemd-run -q --unit=sampler python3 '
-                           '/run/sampler.py; until test -s /run/sampled && '
-                           'test $(awk \'/^Dirty:/ { print $2 }\' '
-                           '/proc/meminfo) -gt 30000; do sleep 0.1; done')
+                           '/run/sampler.py; for i in $(seq 300); do '
+                           'test -s /run/sampled && test $(awk '
+                           '\'/^Dirty:/ { print $2 }\' /proc/meminfo) '
+                           '-gt 30000 && exit 0; sleep 0.1; done; '
+                           'echo nothing is dirty >&2; exit 1')
         with self.window(disk) as verdict:
             self.machine.shell('systemctl stop dirtier')
             status = load.status()

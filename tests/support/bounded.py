@@ -14,21 +14,36 @@
 
 import faulthandler
 
+import fixtures
 from oslotest import base
+
+SECONDS = 300
+
+
+class Limit(fixtures.Fixture):
+    """A time limit.
+
+    At the limit an exception is raised in the main thread. Where that cannot
+    reach it, since the thread is blocked in C, or where cleaning up hangs as
+    well, the process ends after as long again, and prints where each of its
+    threads was.
+    """
+
+    def __init__(self, seconds: int = SECONDS) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def _setUp(self) -> None:
+        faulthandler.dump_traceback_later(2 * self._seconds, exit=True)
+        self.addCleanup(faulthandler.cancel_dump_traceback_later)
+        self.useFixture(fixtures.Timeout(self._seconds, gentle=True))
 
 
 class TestCase(base.BaseTestCase):
-    """A test with a time limit.
+    """A test with a time limit, ``seconds``."""
 
-    At the limit an exception is raised in the main thread. Where that cannot
-    reach it, since the thread is blocked in C, the process ends a little
-    later, and prints where each of its threads was.
-    """
-
-    DEFAULT_TIMEOUT = 300
-    TIMEOUT_SCALING_FACTOR = 1
+    seconds = SECONDS
 
     def setUp(self) -> None:
         super().setUp()
-        faulthandler.dump_traceback_later(self.DEFAULT_TIMEOUT + 30, exit=True)
-        self.addCleanup(faulthandler.cancel_dump_traceback_later)
+        self.useFixture(Limit(self.seconds))

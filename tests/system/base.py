@@ -40,7 +40,7 @@ UNWELL = 60
 class TestCase(bounded.TestCase):
     """Tests in the cloud; what they make there they remove."""
 
-    DEFAULT_TIMEOUT = 900
+    seconds = 900
 
     def setUp(self) -> None:
         super().setUp()
@@ -66,8 +66,12 @@ class TestCase(bounded.TestCase):
         self.stage.callback(mounted.__exit__, None, None, None)
 
     def writers(self) -> host.Workload:
-        """Start writers on the mounted volume."""
-        load = host.Workload(self.guest, disk.MOUNT)
+        """Start writers in a new folder of the mounted volume."""
+        # What was written before would fill the volume in the end.
+        self.folder = str(uuid.uuid4())
+        self.guest.run('sh', '-c', f'rm -rf {disk.MOUNT}/*-*; '
+                       f'mkdir {disk.MOUNT}/{self.folder}')
+        load = host.Workload(self.guest, f'{disk.MOUNT}/{self.folder}')
         load.start(records_per_second=100, rows_per_second=2)
         self.stage.callback(load.stop)
         return load
@@ -104,7 +108,7 @@ class TestCase(bounded.TestCase):
         disk.await_device(self.guest, device)
         self.guest.run('sh', '-c', f'mkdir -p {point}; mount {device} {point}')
         try:
-            records, rows = host.check(self.guest, point,
+            records, rows = host.check(self.guest, f'{point}/{self.folder}',
                                        load.promise(status))
         finally:
             self.guest.run('umount', point)

@@ -173,6 +173,7 @@ class CinderTestCase(test.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.useFixture(bounded.Limit())
         self.useFixture(Adapted())
         self.useFixture(cinder.Transactions())
         for name in ('guest.agent.FIRST_POLL', 'window.volume.POLL',

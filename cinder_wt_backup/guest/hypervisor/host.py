@@ -138,6 +138,8 @@ class Hypervisor:
                                  [CREDENTIALS, refuse, None], 0)
         except TimeoutError as error:
             raise self._silent(self._timeout) from error
+        except blocking.NotCalledError as error:
+            raise self._not_asked(error) from error
         except libvirt.libvirtError as error:
             raise self._refused(error, bool(asked)) from error
 
@@ -157,6 +159,8 @@ class Hypervisor:
             return blocking.call(timeout, function, *args)
         except TimeoutError as error:
             raise self._silent(timeout) from error
+        except blocking.NotCalledError as error:
+            raise self._not_asked(error) from error
         except libvirt.libvirtError as error:
             if not self._is_lost(error):
                 raise
@@ -168,6 +172,11 @@ class Hypervisor:
         return exceptions.HostUnreachable(
             f'libvirt at {self.uri} did not answer within {timeout} s: '
             f'look at libvirtd there')
+
+    def _not_asked(self, error: blocking.NotCalledError
+                   ) -> exceptions.HostUnreachable:
+        return exceptions.HostUnreachable(
+            f'libvirt at {self.uri} was not asked: {error}')
 
     def _refused(self, error: 'libvirt.libvirtError',
                  asked: bool) -> exceptions.HostUnreachable:

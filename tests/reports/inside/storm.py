@@ -59,7 +59,7 @@ for child in started:
 class Storm(base.TestCase):
     """One window in it."""
 
-    DEFAULT_TIMEOUT = 1800
+    seconds = 1800
 
     def __init__(self, mounts: int, processes: int) -> None:
         super().__init__('window')

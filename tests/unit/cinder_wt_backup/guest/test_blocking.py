@@ -31,7 +31,7 @@ def held():
     finally:
         try:
             blocking.call(5, print, 'called')
-        except TimeoutError as error:
+        except blocking.NotCalledError as error:
             print(error)
 
 left = held()
@@ -45,7 +45,13 @@ class CallTest(base.TestCase):
         ended = subprocess.run(
             [sys.executable, '-W', 'ignore', '-c', LEFT_OPEN], text=True,
             stdout=subprocess.PIPE, check=True, timeout=60)
-        self.assertIn('is not called: the process ends', ended.stdout)
+        self.assertEqual('the process ends\n', ended.stdout)
+
+    def test_without_a_thread_it_is_not_called(self) -> None:
+        def start(_thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+        self.useFixture(fixtures.MonkeyPatch('threading.Thread.start', start))
+        self.assertRaises(blocking.NotCalledError, blocking.call, 5, max, 3, 7)
 
     def test_the_result_comes_back(self) -> None:
         self.assertEqual(7, blocking.call(5, max, 3, 7))

@@ -32,7 +32,7 @@ from tests.unit import base
 Level = claims.Level
 
 # A process of this machine that is there no more.
-GONE = owners.this_process().rpartition('/')[0] + '/1'
+GONE = '1/1/' + owners.this_process().rpartition('/')[2]
 
 
 class BackupsTestCase(base.CinderTestCase):

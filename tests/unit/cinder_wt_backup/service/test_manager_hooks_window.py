@@ -26,6 +26,7 @@ from oslo_db import exception as db_exception
 import testtools
 
 from cinder_wt_backup import exceptions
+from cinder_wt_backup.service import owners
 from cinder_wt_backup.service import store
 from tests.unit import base
 from tests.unit.fixtures import cinder
@@ -91,6 +92,20 @@ class CastTest(base.BackupTestCase):
         backup.refresh()
         self.assertEqual('write-through', backup.metadata[LEVEL])
         self.assertIsNone(store.window_of(self.context, volume.id))
+
+    def test_a_temporary_volume_is_not_there_while_it_is_made(self) -> None:
+        seen: list[bool] = []
+
+        def clone(context: Any, backup: Any, volume: Any) -> None:
+            copy = self.cinder_volume.clone(context, backup, volume)
+            for status in ('creating', 'error', 'available'):
+                copy.status = status
+                copy.save()
+                time.sleep(0.2)
+                seen.append(self.guardian.holder is None)
+        self.cinder_volume.act = clone
+        self.create(self.backup(self.attached()))
+        self.assertEqual([False, False, True], seen)
 
     def test_the_callback_tells_when_the_database_does_not(self) -> None:
         self.useFixture(fixtures.MonkeyPatch(
@@ -240,7 +255,7 @@ class FailureTest(base.BackupTestCase):
 
     @ddt.data('window.volume.Window.close',
               'service.backup_windows.Backups._close')
-    def test_a_window_that_could_not_be_closed_is_crash_and_recovered(
+    def test_a_window_that_could_not_be_closed_is_crash_and_left_open(
             self, name: str) -> None:
         volume = self.attached()
         backup = self.backup(volume)
@@ -253,6 +268,8 @@ class FailureTest(base.BackupTestCase):
         self.assertEqual(('available', 'crash'),
                          (backup.status, backup.metadata[LEVEL]))
         self.assertIn('no thread', backup.metadata[REASON])
+        left = store.window_of(self.context, volume.id)
+        self.assertTrue(owners.is_gone(left.owner), left)
 
     def test_a_cast_that_fails_is_the_backups_failure(self) -> None:
         def unsent(*_args: Any) -> None:

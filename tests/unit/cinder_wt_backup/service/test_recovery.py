@@ -30,7 +30,7 @@ from tests.unit import base
 from tests.unit.fixtures import libvirt as hosts
 
 # A process of this machine that is there no more.
-GONE = owners.this_process().rpartition('/')[0] + '/1'
+GONE = '1/1/' + owners.this_process().rpartition('/')[2]
 
 
 class RecoverTestCase(base.CinderTestCase):
