@@ -11,9 +11,6 @@ RESULTS := .cache/stestr
 # Cinder's services run under eventlet; our tests need no monkey patching.
 THREADS := export OS_CINDER_DISABLE_EVENTLET_PATCHING=true;
 
-# Of the functional tests, if nothing runs beside them.
-WORKERS := --worker-file tests/functional/workers.yaml
-
 .DEFAULT_GOAL := help
 .PHONY: help install cloud test pep8 unit native inside storm cinder-tests \
 	releases functional system faults matrix pulse drivers demo benchmark \
@@ -32,7 +29,7 @@ test: pep8 ## all tests: what CI runs
 	@# Side by side where one computes while the other waits.
 	@$(MAKE) -s -j 2 unit native
 	@$(MAKE) -s cinder-tests cloud
-	@$(MAKE) -s -j 2 functional system WORKERS=--serial
+	@$(MAKE) -s -j 2 functional system
 
 pep8: install ## style, types, security
 	@$(VENV)/bin/tox -q -e pep8
@@ -67,7 +64,7 @@ pulse: install ## long write(2) calls on kernels that need a pulse
 functional: install ## windows on a real guest behind a real libvirt
 	@mkdir -p $(RESULTS)/$@
 	@python3 -m tests.support.cloud up libvirtd
-	@$(THREADS) $(STESTR) $(WORKERS)
+	@$(THREADS) $(STESTR) --worker-file tests/functional/workers.yaml
 
 system: cloud ## backups in a real cloud
 	@mkdir -p $(RESULTS)/$@

@@ -20,7 +20,8 @@ from tests.support.matrix import cases
 from tests.support.matrix import run
 
 # What no other test here is about; make matrix has all.
-NAMES = ('LVM in LUKS, with a barrier', 'ext4 and vfat, with a barrier',
+NAMES = ('md RAID 1 over two volumes', 'LVM in LUKS, with a barrier',
+         'swap beside a file system', 'ext4 and vfat, with a barrier',
          'suspended')
 
 
