@@ -51,7 +51,7 @@ class FilesTest(base.TestCase):
         self.server_with_volume(resources.SNAPSHOTS)
         load = self.writers()
         before = disk.settings(self.guest)
-        cloud.restart_backup(drivers.plugin('posix', {'window_timeout': '5'}))
+        cloud.restart_backup(drivers.plugin('posix', {'window_timeout': '15'}))
         for incremental in (False, True):
             status = load.status()
             backup, metadata = self.back_up(incremental)
