@@ -29,9 +29,9 @@ from tests.support.cloud import layout
 from tests.support.stage import stage
 from tests.system import base
 
-SILENCE = 40
+SILENCE = 30
 # cinder-backup of the test cloud beats every 2 s.
-LATE = 15
+LATE = 12
 
 
 class BlockingTest(base.TestCase):
