@@ -174,8 +174,8 @@ class DrainTest(base.TestCase):
         starting = pathlib.Path('/run/cinder-wt-backup/journal')
         agent = self.begin_to_start(self.volume_disk, drain=20, limit=30)
         self.wait_for(starting.exists)
-        began = time.monotonic()
-        self.assertEqual(Status.DONE, self.release().status)
-        self.assertLess(time.monotonic() - began, 15)
+        # Within its limit, which is far from the drain's end.
+        self.assertEqual(Status.DONE,
+                         self.command('release', limit=3).status)
         agent.wait(40)
         self.assertEqual(500, self._value('dirty_writeback_centisecs'))

@@ -125,11 +125,12 @@ class HostileTest(base.TestCase):
         assert user.stdout is not None
         user.stdout.readline()
         self.addCleanup(user.stdout.close)
-        started = self.start(disk)
+        # Each within its limit: else it would not say what became of it.
+        started = self.start(disk, limit=6)
         self.assertEqual(['flagged'], started.states, started.report)
-        # Within its limit: else it would not have said what became of it.
-        self.assertEqual((Status.DONE, ['undone']), (
-            (ended := self.release()).status, ended.undone))
+        ended = self.command('release', limit=4)
+        self.assertEqual((Status.DONE, ['undone']),
+                         (ended.status, ended.undone))
 
 
 def _status_of(command: str, *through: str) -> int:

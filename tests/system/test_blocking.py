@@ -31,7 +31,7 @@ from tests.system import base
 
 SILENCE = 30
 # cinder-backup of the test cloud beats every 2 s.
-LATE = 12
+LATE = 10
 
 
 class BlockingTest(base.TestCase):

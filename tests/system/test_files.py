@@ -19,6 +19,7 @@ this kernel has no NFS (tests/support/cloud/templates/mount-share).
 
 from tests.support.cloud import cloud
 from tests.support.cloud import console
+from tests.support.cloud import database
 from tests.support.cloud import drivers
 from tests.support.cloud import resources
 from tests.support.stage import disk
@@ -26,6 +27,12 @@ from tests.system import base
 
 
 class FilesTest(base.TestCase):
+
+    def rows(self, table: str, column: str, value: str) -> int:
+        """Return how many rows of Cinder's have a value."""
+        return int(database.query(
+            f'SELECT COUNT(*) FROM cinder.{table} '  # nosec B608
+            f'WHERE {column} = %s', value)[0][0])
 
     def test_a_window_holds_although_nova_freezes_as_well(self) -> None:
         self.server_with_volume(resources.FILES)
@@ -57,6 +64,10 @@ class FilesTest(base.TestCase):
             backup, metadata = self.back_up(incremental)
             self.assertEqual('write-through', metadata['wt:level'], metadata)
             self.assertEqual(before, disk.settings(self.guest))
+        # Rows stay when what they stand for is deleted.
+        self.assertEqual((2, 0), (
+            self.rows('snapshots', 'volume_id', self.volume),
+            self.rows('volumes', 'display_name', f'backup-vol-{self.volume}')))
         self.assert_nothing_lost(backup, load, status)
         console.wait_for(
             'the end of the temporary snapshots', lambda: not list(

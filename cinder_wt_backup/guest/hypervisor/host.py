@@ -70,7 +70,10 @@ class Hypervisor:
 
         :raises HostUnreachable: nobody answers there in time, or refuses
         """
-        _start_event_loop()
+        try:
+            _start_event_loop()
+        except blocking.NotCalledError as error:
+            raise self._not_asked(error) from error
         self._try_port()
         self._connection = self._opened()
         with contextlib.suppress(libvirt.libvirtError):
@@ -231,9 +234,10 @@ def _start_event_loop() -> None:
     with _loop_lock:
         if _loop_started:
             return
-        _loop_started = True
         # Errors are raised as exceptions; libvirt prints them as well.
         libvirt.registerErrorHandler(lambda *args: None, None)
         libvirt.virEventRegisterDefaultImpl()
         libvirt.virEventAddTimeout(LOOP_MS, lambda *args: None, None)
         blocking.run_forever(libvirt.virEventRunDefaultImpl)
+        # Only now: without a thread the next connection tries again.
+        _loop_started = True

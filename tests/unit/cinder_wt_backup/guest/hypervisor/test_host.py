@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+from collections.abc import Callable
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ import fixtures
 import libvirt
 
 from cinder_wt_backup import exceptions
+from cinder_wt_backup.guest import blocking
 from cinder_wt_backup.guest.hypervisor import host as compute_host
 from tests.unit import base
 from tests.unit.fixtures import libvirt as hosts
@@ -55,22 +57,47 @@ class ConnectionTest(base.GuestTestCase):
         with compute_host.Hypervisor(hosts.URI % base.HOST, 5) as host:
             self.assertEqual(1, host.running())
 
-    def test_the_event_loop_is_started_by_the_first_connection(self) -> None:
-        loops = []
+    def have_no_event_loop(self, run_forever: Callable[[object], None]
+                           ) -> None:
+        """Be a process that has none yet.
+
+        :param run_forever: starts it
+        """
         for name, value in (
                 ('guest.hypervisor.host._loop_started', False),
-                ('guest.blocking.run_forever', loops.append),
+                ('guest.blocking.run_forever', run_forever),
                 *((f'guest.hypervisor.host.libvirt.{name}', lambda *args: None)
                   for name in ('virEventRegisterDefaultImpl',
                                'virEventAddTimeout',
                                'registerErrorHandler'))):
             self.useFixture(fixtures.MonkeyPatch(
                 f'cinder_wt_backup.{name}', value))
+
+    def test_the_event_loop_is_started_by_the_first_connection(self) -> None:
+        loops: list[object] = []
+        self.have_no_event_loop(loops.append)
         compute_host.Hypervisor(hosts.URI % base.HOST, 5)
         self.assertEqual([], loops)
         self.connect_to(hosts.URI % base.HOST)
         self.connect_to(hosts.URI % base.HOST)
         self.assertEqual([libvirt.virEventRunDefaultImpl], loops)
+
+    def test_the_next_connection_starts_it_where_there_was_no_thread(
+            self) -> None:
+        loops: list[object] = []
+
+        def run_forever(loop: object) -> None:
+            loops.append(loop)
+            if len(loops) == 1:
+                raise blocking.NotCalledError("can't start new thread")
+        self.have_no_event_loop(run_forever)
+        error = self.assertRaises(
+            exceptions.HostUnreachable,
+            compute_host.Hypervisor(hosts.URI % base.HOST, 5).__enter__)
+        self.assertIn('was not asked', str(error))
+        self.connect_to(hosts.URI % base.HOST)
+        self.connect_to(hosts.URI % base.HOST)
+        self.assertEqual(2, len(loops))
 
     def test_the_event_loop_keeps_no_process_from_ending(self) -> None:
         # Cinder's eventlet waits for its native threads when it ends.
