@@ -13,8 +13,8 @@ THREADS := export OS_CINDER_DISABLE_EVENTLET_PATCHING=true;
 
 .DEFAULT_GOAL := help
 .PHONY: help install cloud test pep8 unit native inside storm cinder-tests \
-	releases functional system faults matrix pulse drivers demo benchmark \
-	status down destroy picture
+	releases functional system faults matrix pulse drivers demo fairness \
+	benchmark status down destroy picture
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -78,6 +78,9 @@ drivers: cloud ## each stock driver in both modes, as a table
 
 demo: ## stock Cinder and the plugin side by side, in a real cloud
 	@python3 -m tests.reports.demo
+
+fairness: install ## how long backups wait beside hostile tenants, simulated
+	@$(PYTHON) -m tests.reports.fairness $(FAIRNESS)
 
 benchmark: cloud ## how long a window takes
 	@$(PYTHON) -m tests.reports.benchmark $(BENCHMARK)

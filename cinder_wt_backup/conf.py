@@ -33,6 +33,7 @@ HOST_ADDRESS = re.compile(r'[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\]')
 # What a lease must outlast besides the drain and the window: starting and
 # ending the guardian.
 LEASE_MARGIN = 10
+SHORTEST_CLOSING = 8
 
 _seconds = types.Integer(min=1, max=3600)
 
@@ -126,8 +127,16 @@ OPTIONS = [
         type=_seconds,
         default=60,
         help='Seconds to wait for another window, or freeze, in the same '
-             'instance, for an earlier window of the volume, or for one of '
-             'max_windows. After each of them the backup goes on as crash.'),
+             'instance, or for an earlier window of the volume. After it the '
+             'backup goes on as crash.'),
+    cfg.IntOpt(
+        'queue_timeout',
+        default=3600,
+        min=1,
+        max=86400,
+        help='Seconds to wait for one of max_windows. Nothing is held '
+             'meanwhile: no guest is changed, restores and deletions go on. '
+             'After it the backup goes on as crash.'),
     cfg.Opt(
         'lease',
         type=_seconds,
@@ -139,9 +148,11 @@ OPTIONS = [
         'max_windows',
         default=16,
         min=1,
-        max=48,
+        max=24,
         help='Simultaneous windows of one cinder-backup process. Each holds '
-             'one of the 64 threads that serve its RPC.'),
+             'one of the 64 threads that serve its RPC. They are shared '
+             'between projects, compute hosts and back ends: the last quarter '
+             'goes to projects that have none.'),
 ]
 
 
@@ -182,8 +193,19 @@ class Settings:
     freeze_timeout: int
     window_timeout: int
     lock_timeout: int
+    queue_timeout: int
     lease: int
     max_windows: int
+
+    @property
+    def opening_timeout(self) -> int:
+        """Seconds from looking for a guest until it is consistent."""
+        return self.drain_timeout + 3 * self.agent_timeout
+
+    @property
+    def closing_timeout(self) -> int:
+        """Seconds for putting one guest back; then its lease has to."""
+        return SHORTEST_CLOSING + 4 * self.agent_timeout
 
     def uri(self, address: str) -> str:
         """Return libvirt's URI of the compute host with that address."""
@@ -204,7 +226,8 @@ def read(group: cfg.ConfigOpts.GroupAttr, methods: Iterable[str]) -> Settings:
         **{name: group[name] for name in (
             'wrapped_driver', 'freeze_without_lease', 'libvirt_uri',
             'agent_timeout', 'drain_timeout', 'freeze_timeout',
-            'window_timeout', 'lock_timeout', 'lease', 'max_windows')})
+            'window_timeout', 'lock_timeout', 'queue_timeout', 'lease',
+            'max_windows')})
     _check_lease(settings)
     _check_methods(settings.methods, sorted(methods))
     _check_uri(settings.libvirt_uri)

@@ -32,11 +32,11 @@ from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.ondisk import reader
 from cinder_wt_backup import plain
+from cinder_wt_backup.service import assumptions
 from cinder_wt_backup.service import backup_windows
 from cinder_wt_backup.service import ceph_hooks
 from cinder_wt_backup.service import manager_hooks
 from cinder_wt_backup.service import plan as plans
-from cinder_wt_backup.service import process
 from cinder_wt_backup import steps
 from cinder_wt_backup.window import methods
 
@@ -131,11 +131,10 @@ def _install() -> type:
     """
     settings = conf.read(conf.register(CONF), methods.installed())
     wrapped = manager_hooks.wrapped_path(settings.wrapped_driver, NAME)
-    process.adapt()
     backups = backup_windows.Backups(settings)
     wrapped_class = _import(wrapped)
     is_ceph = plans.CEPH in wrapped
-    manager_hooks.check_assumptions(wrapped_class, is_ceph)
+    assumptions.check(wrapped_class, is_ceph)
     manager_hooks.install(NAME, wrapped, backups)
     return type(NAME.rpartition('.')[2],
                 (Claiming, *((ceph_hooks.InWindow,) if is_ceph else ()),

@@ -86,6 +86,10 @@ class AgentRefused(AgentError):
     """The agent carried a command out in vain, or not at all: its own word."""
 
 
+class TooLate(AgentError):
+    """The time for all of it had passed: nothing more was asked."""
+
+
 class ProgramNotStarted(AgentRefused):
     """The agent could not start a program: nothing was changed."""
 
@@ -139,6 +143,10 @@ class BackupGone(WriteThroughError):
 
 class RecordUnreadable(WriteThroughError):
     """What is on record of a window cannot be read here, or is gone."""
+
+
+class NoSlot(WriteThroughError):
+    """No window could be opened, since too many others were."""
 
 
 class WindowInTheWay(WriteThroughError):

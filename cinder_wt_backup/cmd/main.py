@@ -26,7 +26,6 @@ from cliff import commandmanager
 from oslo_config import cfg
 
 from cinder_wt_backup import conf
-from cinder_wt_backup.service import process
 
 CONF = cfg.CONF
 
@@ -67,7 +66,6 @@ class Shell(app.App):  # type: ignore[misc]
              default_config_files=self.options.config_file)
         conf.register(CONF)
         objects.register_all()
-        process.adapt()
         coordination.COORDINATOR.start()
 
     def run_subcommand(self, argv: Sequence[str]) -> int:

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 import time
 
 from cinder import context as cinder_context
-from cinder import objects
 from cliff import lister
 
 from cinder_wt_backup import exceptions
@@ -41,17 +40,16 @@ class Windows(lister.Lister):  # type: ignore[misc]
                     ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """List; a row a window."""
         context = cinder_context.get_admin_context()
-        hosts = {service.host for service in objects.ServiceList.get_all(
-            context, {'binary': 'cinder-backup'})}
         return (('host', 'volume', 'backup', 'lease ends in s'),
-                ((host, volume.id, *_shown(text)) for host in sorted(hosts)
-                 for volume, text in store.on_record(context, host)))
+                (_shown(volume.id, text)
+                 for volume, text in store.on_record(context)))
 
 
-def _shown(text: str) -> tuple[str, object]:
-    """Return the backup of a window on record, and what is left of it."""
+def _shown(volume: str, text: str) -> tuple[object, ...]:
+    """Return a window on record, and what is left of its lease."""
     try:
         window = record.OpenWindow.from_json(text)
     except exceptions.RecordUnreadable as error:
-        return str(error), '?'
-    return window.backup, round(window.ends - time.time())
+        return '?', volume, str(error), '?'
+    return (window.host, volume, window.backup,
+            round(window.ends - time.time()))

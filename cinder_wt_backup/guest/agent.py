@@ -31,6 +31,7 @@ from oslo_serialization import jsonutils
 import tenacity
 
 from cinder_wt_backup import exceptions
+from cinder_wt_backup.guest import deadline
 from cinder_wt_backup.guest.hypervisor import domain as domains
 from cinder_wt_backup import steps
 
@@ -41,6 +42,9 @@ FREEZE = 'guest-fsfreeze-freeze-list'
 FREEZE_STATUS = 'guest-fsfreeze-status'
 THAW = 'guest-fsfreeze-thaw'
 # What no agent carries out while the guest is frozen.
+# How many times longer than others these may take: for a freeze, Windows' VSS
+# waits for its writers, and a hook of the guest's may be slow.
+PATIENCE = {FREEZE: 3, THAW: 2}
 NOT_FROZEN = frozenset({EXEC, FSINFO, FREEZE})
 
 # Characters of one answer, mount points of one fsinfo, characters of one (a
@@ -91,11 +95,14 @@ class Agent:
 
     :param domain: whose agent
     :param timeout: seconds for one answer
+    :ivar end: when all answers that are under way have to be there
     """
 
-    def __init__(self, domain: domains.Domain, timeout: int) -> None:
+    def __init__(self, domain: domains.Domain, timeout: int,
+                 end: deadline.Deadline = deadline.NEVER) -> None:
         self._domain = domain
         self._timeout = timeout
+        self.end = end
         self.round_trips = 0
 
     @property
@@ -133,7 +140,7 @@ class Agent:
             retry=tenacity.retry_if_result(
                 lambda status: status.get('exited') is not True),
             wait=_until_next_poll,
-            stop=tenacity.stop_after_delay(timeout),
+            stop=tenacity.stop_after_delay(self.end.limit(timeout)),
             sleep=time.sleep)
         time.sleep(FIRST_POLL)
         try:
@@ -205,9 +212,10 @@ class Agent:
         request: dict[str, object] = {'execute': name}
         if arguments:
             request['arguments'] = arguments
+        timeout = self.end.limit(self._timeout * PATIENCE.get(name, 1))
         self.round_trips += 1
         answer = self._domain.agent_command(jsonutils.dumps(request),
-                                            self._timeout)
+                                            timeout, self.end.left)
         if len(answer) > MAX_ANSWER:
             raise _nonsense(f'{len(answer)} characters to {name}')
         try:

@@ -10,102 +10,201 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Blocking C calls, off the event loop and for a bounded time.
+"""Blocking C calls, in native threads of our own and for a bounded time.
 
-The one adapter between libvirt's C library and the concurrency of the process
-we run in: eventlet, where a C call would stop every green thread, or native
-threads. Nothing here imports eventlet: the service, which knows what it runs
-under, says how a call leaves the event loop.
+The one adapter between C libraries (libvirt's, librbd's) and the concurrency
+of the process we run in: eventlet, where a C call would stop every green
+thread, or native threads. Cinder's own pool for such calls is not used: it has
+20 threads, for the transfers of all backups, and a host whose libvirt never
+answers would take one with every call.
+
+A call that hangs cannot be ended. It is given up, and as long as it has not
+come back nobody calls the same place again. Its thread keeps no process from
+ending.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+import os
+import socket
 import sys
 import threading
-from typing import Protocol
+import time
+import types
+from typing import Any
+from typing import Generic
 from typing import TypeVar
 
-
+MOST_CALLS = 128        # at once in a process: each has a thread
+MOST_TO_ONE = 32        # of those, to one place
 _Result = TypeVar('_Result')
-_Blocking = TypeVar('_Blocking')
 
 
 class NotCalledError(Exception):
-    """There is no thread for a call: the process ends, or has too many."""
+    """Nothing was called, and why."""
 
 
-class Wrapper(Protocol):
-    """Returns a function, or an object, whose calls stop no green thread."""
+class _Call(Generic[_Result]):
+    """A call that is under way, or has come back.
 
-    def __call__(self, blocking: _Blocking, /) -> _Blocking:
-        """Return the like of ``blocking``, to be called in its place."""
+    :ivar given_up: nobody waits for it any more
+    :ivar is_back: it has ended, whatever it came to
+    """
+
+    def __init__(self, place: str, function: Callable[..., _Result],
+                 args: tuple[object, ...]) -> None:
+        self.place = place
+        self.began = time.monotonic()
+        self.given_up = self.is_back = False
+        self._function, self._args = function, args
+        self._results: list[_Result] = []
+        self._error: BaseException | None = None
+        # A native one, for both kinds of threads; nobody waits in it.
+        self._lock = _threading().Lock()
+
+    def run(self, told: int) -> None:
+        """Make the call, in a native thread, and tell who waits."""
+        try:
+            self._keep(self._function(*self._args))
+        except BaseException as error:
+            self._error = error
+        self.is_back = True
+        try:
+            os.write(told, b'.')
+        except OSError:
+            pass            # nobody waits any more
+        os.close(told)
+
+    def _keep(self, result: _Result) -> None:
+        """Keep it, if somebody waits for it.
+
+        A connection that nobody wants ends here, by going: that blocks, too.
+        """
+        with self._lock:
+            if not self.given_up:
+                self._results.append(result)
+
+    def give_up(self) -> None:
+        """Wait no longer, unless there is a result by now."""
+        with self._lock:
+            self.given_up = not (self._results or self._error)
+
+    def result(self) -> _Result:
+        """Return what the function returned, or raise what it raised."""
+        if self._error:
+            raise self._error
+        return self._results[0]
 
 
-def _as_it_is(blocking: _Blocking, /) -> _Blocking:
-    return blocking
+# Any: of calls of every kind. A set's own operations need no lock.
+_calls: set[_Call[Any]] = set()
 
 
-# Set by :func:`cinder_wt_backup.service.process.adapt`; with native threads
-# nothing has to be wrapped.
-off_the_loop: Wrapper = _as_it_is
-
-
-def call(timeout: float, function: Callable[..., _Result],
+def call(place: str, timeout: float, function: Callable[..., _Result],
          *args: object) -> _Result:
     """Return ``function(*args)``, run in a native thread.
 
+    :param place: what is called, such as a host: one that hangs is not called
+        again until it has answered
     :param timeout: seconds; a call that takes longer is left to end by
         itself and its result is dropped
     :raises TimeoutError: it took longer
-    :raises NotCalledError: no thread could be started for it
+    :raises NotCalledError: it was not called, since a call there hangs, or
+        too many are under way, or there is no thread for it
     """
-    results: list[_Result] = []
-    errors: list[BaseException] = []
-    done = threading.Event()
-
-    def run() -> None:
-        try:
-            results.append(off_the_loop(function)(*args))
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            done.set()
-
-    _start(threading.Thread(target=run, name='wt-native', daemon=True))
-    if not done.wait(timeout):
+    _check_room(place)
+    made: _Call[_Result] = _Call(place, function, args)
+    _calls.add(made)
+    try:
+        waits, told = _ends()
+        with waits:
+            _start(lambda: made.run(told), told)
+            waits.settimeout(max(timeout, 0.001))
+            waits.recv(1)
+    except socket.timeout:
+        made.give_up()
+    finally:
+        if not made.given_up:
+            _calls.discard(made)
+    if made.given_up:
         raise TimeoutError(f'{function!r} took more than {timeout} s')
-    if errors:
-        raise errors[0]
-    return results[0]
+    return made.result()
 
 
 def run_forever(function: Callable[[], object]) -> None:
-    """Call ``function`` over and over, each time in a native thread.
+    """Call ``function`` over and over, in a native thread.
 
-    :param function: has to return every now and then: a process that ends
-        waits for the call that is under way (eventlet.tpool.killall)
+    :raises NotCalledError: there is no thread for it
     """
-    once = off_the_loop(function)
-
     def loop() -> None:
         while True:
-            once()
+            function()
 
-    _start(threading.Thread(target=loop, name='wt-native-loop', daemon=True))
+    _start(loop)
 
 
-def _start(thread: threading.Thread) -> None:
-    """Start a thread, if there can be one.
+def _check_room(place: str) -> None:
+    """See that one more call may be made there.
+
+    :raises NotCalledError: it may not
+    """
+    _calls.difference_update([each for each in list(_calls)
+                              if each.given_up and each.is_back])
+    there = [each for each in list(_calls) if each.place == place]
+    hung = [each for each in there if each.given_up]
+    if hung:
+        raise NotCalledError(
+            f'a call to it has not come back for '
+            f'{time.monotonic() - hung[0].began:.0f} s, and no other one is '
+            f'made before that')
+    if len(there) >= MOST_TO_ONE or len(_calls) >= MOST_CALLS:
+        raise NotCalledError(
+            f'{len(there)} calls to it, and {len(_calls)} in all, are under '
+            f'way')
+
+
+def _ends() -> tuple[socket.socket, int]:
+    """Return a socket to wait at, and a descriptor for a native thread.
+
+    A socket is the one thing to wait for that both kinds of threads share.
+
+    :raises NotCalledError: there are no descriptors left
+    """
+    try:
+        waits, tells = socket.socketpair()
+        with tells:
+            return waits, os.dup(tells.fileno())
+    except OSError as error:
+        raise NotCalledError(str(error)) from error
+
+
+def _start(run: Callable[[], None], told: int | None = None) -> None:
+    """Start a native thread, if there can be one.
 
     One that is started while the interpreter ends never runs, and before
     Python 3.12 ``Thread.start`` waits for it for ever.
 
+    :param told: a descriptor of the thread's, to be closed if there is none
     :raises NotCalledError: there cannot
     """
-    if sys.is_finalizing():
-        raise NotCalledError('the process ends')
     try:
-        thread.start()
-    except RuntimeError as error:
+        if sys.is_finalizing():
+            raise NotCalledError('the process ends')
+        _threading().Thread(target=run, name='wt-native', daemon=True).start()
+    except (NotCalledError, RuntimeError) as error:
+        if told is not None:
+            os.close(told)
         raise NotCalledError(str(error)) from error
+
+
+def _threading() -> types.ModuleType:
+    """Return the module whose threads are native ones.
+
+    Under eventlet, which whoever patched this process has imported, that is
+    the one that it has kept.
+    """
+    patcher = sys.modules.get('eventlet.patcher')
+    original: types.ModuleType = (
+        patcher.original('threading') if patcher else threading)
+    return original

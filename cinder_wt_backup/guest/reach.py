@@ -22,6 +22,8 @@ import dataclasses
 
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest import agent
+from cinder_wt_backup.guest import deadline
+from cinder_wt_backup.guest.hypervisor import description
 from cinder_wt_backup.guest.hypervisor import domain as domains
 from cinder_wt_backup.guest.hypervisor import host as compute_host
 
@@ -55,7 +57,7 @@ class Guest:
         record, for who finds it frozen later. May raise: do not freeze then
     """
 
-    def __init__(self, target: Target, disk: domains.Disk,
+    def __init__(self, target: Target, disk: description.Disk,
                  guest_agent: agent.Agent) -> None:
         self.volume = target.volume
         self.instance = target.instance
@@ -151,26 +153,31 @@ class Guest:
 
 
 @contextlib.contextmanager
-def connect(target: Target, timeout: int) -> Iterator[Guest]:
+def connect(target: Target, timeout: int,
+            end: deadline.Deadline = deadline.NEVER
+            ) -> Iterator[Guest]:
     """Connect to the guest of a target.
 
     :param timeout: seconds for each call on the way
+    :param end: when they have to be over, and the agent's answers as well
+    :raises TooLate: there was not time enough
     :raises DomainNotRunning: the instance is off, paused or suspended
     :raises Unreachable: no host has it with that volume, or no agent answers
     """
     with contextlib.ExitStack() as stack:
-        domain = _find(stack, target, timeout)
+        domain = _find(stack, target, timeout, end)
         disk = domain.disk(target.volume, target.project, target.source)
         domain.check_agent_channel()
-        yield Guest(target, disk, agent.Agent(domain, timeout))
+        yield Guest(target, disk, agent.Agent(domain, timeout, end))
 
 
-def _find(stack: contextlib.ExitStack, target: Target,
-          timeout: int) -> domains.Domain:
+def _find(stack: contextlib.ExitStack, target: Target, timeout: int,
+          end: deadline.Deadline) -> domains.Domain:
     errors: list[exceptions.Unreachable] = []
     for uri in _uris(target):
         try:
-            host = stack.enter_context(compute_host.Hypervisor(uri, timeout))
+            host = stack.enter_context(compute_host.Hypervisor(
+                uri, timeout, end))
             return host.domain(target.instance)
         except exceptions.Unreachable as error:
             errors.append(error)

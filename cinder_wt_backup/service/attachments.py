@@ -32,10 +32,13 @@ from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest import reach
 from cinder_wt_backup import plain
+from cinder_wt_backup.service import fairness
 from cinder_wt_backup.service import policy
 
 LOG = logging.getLogger(__name__)
 
+# For each of them Nova and a guest are asked, one after the other.
+MOST_ATTACHMENTS = 16
 HOST_ATTRIBUTE = 'OS-EXT-SRV-ATTR:host'
 
 
@@ -54,6 +57,10 @@ def locate(context: contexts.RequestContext, volume: objects.Volume,
         raise exceptions.Unreachable(
             f'volume {volume.id} is attached to something else than an '
             f'instance: what has it cannot be flushed from here')
+    if len(attached) > MOST_ATTACHMENTS:
+        raise exceptions.Unreachable(
+            f'volume {volume.id} has {len(attached)} attachments: windows are '
+            f'opened for up to {MOST_ATTACHMENTS}')
     instances: dict[str, list[objects.VolumeAttachment]] = {}
     for attachment in attached:
         instances.setdefault(attachment.instance_uuid, []).append(attachment)
@@ -66,6 +73,20 @@ def locate(context: contexts.RequestContext, volume: objects.Volume,
             elsewhere=functools.partial(
                 _uris_now, context, volume.id, instance, settings))
         for instance, rows in instances.items()]
+
+
+def wish_of(volume: objects.Volume) -> fairness.Wish:
+    """Return what a window on a volume shares with others.
+
+    Attachments may say what they like here: it is only whose turn it is.
+    """
+    rows = list(volume.volume_attachment)[:MOST_ATTACHMENTS]
+    hosts = [name for row in rows for name in (
+        row.attached_host, (row.connector or {}).get('host')) if name]
+    return fairness.Wish(
+        volume.project_id,
+        frozenset(row.instance_uuid for row in rows if row.instance_uuid),
+        frozenset(map(str, hosts)), (volume.host or '').partition('#')[0])
 
 
 def in_use(volume: objects.Volume) -> bool:

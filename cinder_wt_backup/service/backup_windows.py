@@ -33,9 +33,11 @@ from cinder_wt_backup import exceptions
 from cinder_wt_backup.ondisk import reader
 from cinder_wt_backup import plain
 from cinder_wt_backup.service import attachments
+from cinder_wt_backup.service import fairness
 from cinder_wt_backup.service import owners
 from cinder_wt_backup.service import plan as plans
 from cinder_wt_backup.service import process
+from cinder_wt_backup.service import queue
 from cinder_wt_backup.service import record
 from cinder_wt_backup.service import recovery
 from cinder_wt_backup.service import reporting
@@ -53,11 +55,14 @@ class Backups:
     """The backups that this process makes.
 
     :param settings: the ``[write_through]`` section
+    :ivar queue: those that wait for their turn
+    :ivar recovery: of what other processes left open
     """
 
     def __init__(self, settings: conf.Settings) -> None:
         self._settings = settings
-        self._slots = threading.BoundedSemaphore(settings.max_windows)
+        self.queue = queue.Queue(settings)
+        self.recovery = recovery.Recovery(settings)
         self._windows: dict[str, tuple[windows.Window, threading.Event]] = {}
 
     def plan(self, backup: objects.Backup,
@@ -77,19 +82,34 @@ class Backups:
         ``wait`` or ``cover``. None: there is nothing to do. The claim is on
         record when this ends; only the body's own errors come out of it.
         """
-        window = self._prepare(context, plan)
-        if window is None:
+        if not plan.has_window:
             yield None
             return
-        backup, done = plan.backup, threading.Event()
+        with self.queue.turn(plan) as turn:
+            window = self._prepare(context, plan)
+            if window is None:
+                yield None
+                return
+            with self._opened(context, plan.backup, window, turn):
+                yield window
+
+    @contextlib.contextmanager
+    def _opened(self, context: contexts.RequestContext,
+                backup: objects.Backup, window: windows.Window,
+                turn: fairness.Turn) -> Iterator[None]:
+        """Keep a window open while the body runs."""
+        done = threading.Event()
         self._windows[backup.id] = window, done
         try:
-            with self._slot(window):
-                self._put_on_record(context, backup, window)
-                window.open()
-                yield window
+            if turn.refused:
+                window.give_up(turn.refused)
+            self._put_on_record(context, backup, window)
+            window.open()
+            self.queue.slots.cast(turn)
+            yield
         finally:
             try:
+                self.queue.slots.passed(turn, learn=window.covered)
                 self._close(context, backup, window)
             except Exception as error:
                 # No memory, no thread, a bug: the cast is out, and the backup
@@ -145,16 +165,6 @@ class Backups:
             raise exceptions.PolicyError(refusal)
         return found
 
-    def recover(self, context: contexts.RequestContext,
-                host: str) -> None:
-        """Close what was left open; never fails."""
-        try:
-            recovery.recover(context, host, self._settings)
-        except Exception as error:
-            # The service has to work all the same, and tries again.
-            LOG.error('Windows that were left open cannot be looked for.',
-                      exc_info=plain.error(error))
-
     def _open_elsewhere(self, context: contexts.RequestContext,
                         backup: objects.Backup) -> record.OpenWindow | None:
         """Return the backup's window, if another process has to close it."""
@@ -167,8 +177,6 @@ class Backups:
     def _prepare(self, context: contexts.RequestContext,
                  plan: plans.BackupPlan) -> windows.Window | None:
         """Return the window to open; note why there is none, if there is."""
-        if not plan.has_window:
-            return None
         volume = plan.volume
         try:
             self._close_earlier(context, volume, plan.backup)
@@ -219,18 +227,6 @@ class Backups:
                       'it left in a guest is undone there by its lease.',
                       {'volume': volume.id, 'error': plain.text(error)})
             return None
-
-    @contextlib.contextmanager
-    def _slot(self, window: windows.Window) -> Iterator[None]:
-        if not self._slots.acquire(timeout=self._settings.lock_timeout):
-            window.give_up(f'max_windows = {self._settings.max_windows} '
-                           f'windows were open all the time')
-            yield
-            return
-        try:
-            yield
-        finally:
-            self._slots.release()
 
     def _put_on_record(self, context: contexts.RequestContext,
                        backup: objects.Backup,

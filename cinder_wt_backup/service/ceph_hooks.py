@@ -22,17 +22,16 @@ from __future__ import annotations
 from collections.abc import Callable
 import contextlib
 from typing import Any
-from typing import Protocol
 
 from cinder import exception
 from cinder import objects
 
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import exceptions
-from cinder_wt_backup.guest import blocking
 from cinder_wt_backup.ondisk import reader
 from cinder_wt_backup.service import backup_windows
 from cinder_wt_backup.service import plan as plans
+from cinder_wt_backup.service import rbd
 
 # Any: what stands after InWindow among a driver's classes carries no types.
 _Driver: Any = object
@@ -50,7 +49,7 @@ class InWindow(_Driver):  # type: ignore[misc]
     wt_claim: claims.Claim | None
 
     def _backup_rbd(self, backup: objects.Backup,
-                    volume_file: RBDVolumeIOWrapper, *args: object,
+                    volume_file: reader.File, *args: object,
                     **kwargs: object) -> object:
         self._wt_file = volume_file
         with contextlib.ExitStack() as self._wt_window:
@@ -88,24 +87,22 @@ class InWindow(_Driver):  # type: ignore[misc]
             raise exception.BackupRBDOperationFailed(str(error)) from error
 
 
-class RBDVolumeIOWrapper(reader.File, Protocol):
-    """What is used of os-brick's class of that name."""
-
-    # librbd's Image, which carries no types.
-    rbd_image: Any
-
-
 class _Snapshot:
-    """The file of a live image, as it was at one of its snapshots."""
+    """The file of a live image, as it was at one of its snapshots.
 
-    def __init__(self, file: RBDVolumeIOWrapper, name: str) -> None:
+    :param file: os-brick's RBDVolumeIOWrapper, as the ceph driver is given it
+    """
+
+    def __init__(self, file: reader.File, name: str) -> None:
         self._file, self._name = file, name
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int) -> bytes:
-        image = blocking.off_the_loop(self._file.rbd_image)
-        image.set_snap(self._name)
+        image = rbd.image_of(self._file)
+        if image is None:
+            raise OSError('it is no RBD image')
+        image.show_snapshot(self._name)
         try:
             return self._file.read(size)
         finally:
-            image.set_snap(None)
+            image.show_snapshot(None)

@@ -21,14 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import functools
-import inspect
+from typing import Any
 
 from cinder.backup import manager as managers
 from cinder import context as contexts
 from cinder import exception
 from cinder import objects
 from cinder.objects import fields
-from cinder.volume import rpcapi as volume_rpcapi
+from cinder import service as services
 from oslo_config import cfg
 from oslo_log import log as logging
 
@@ -41,31 +41,12 @@ from cinder_wt_backup import steps
 
 LOG = logging.getLogger(__name__)
 # A method of Cinder's, which carries no types.
-Original = Callable[..., object]
+Original = Callable[..., Any]
+# What the wrapper of cinder.utils.limit_operations looks up.
+LIMIT = '_semaphore'
+
 
 # What we rely on: where, and the parameters, which we pass on one by one.
-ASSUMPTIONS = (
-    (managers.BackupManager, 'init_host', ('self', 'kwargs')),
-    (managers.BackupManager, '_start_backup',
-     ('self', 'context', 'backup', 'volume')),
-    (managers.BackupManager, 'continue_backup',
-     ('self', 'context', 'backup', 'backup_device')),
-    (managers.BackupManager, '_is_our_backup', ('self', 'backup')),
-    (managers.BackupManager, 'run_periodic_tasks',
-     ('self', 'context', 'raise_on_error')),
-    (volume_rpcapi.VolumeAPI, 'get_backup_device',
-     ('self', 'ctxt', 'backup', 'volume')),
-)
-FIELDS = ('temp_volume_id', 'temp_snapshot_id', 'metadata', 'service',
-          'snapshot_id', 'volume_id', 'host')
-# Of these, some of the parameters; all of them are passed on.
-CEPH_ASSUMPTIONS = (
-    ('_backup_rbd', ('self', 'backup')),
-    ('_get_new_snap_name', ('self', 'backup_id')),
-    ('_rbd_diff_transfer', ('self', 'src_snap')),
-)
-
-
 def is_configured(options: cfg.ConfigOpts, name: str) -> bool:
     """Whether this process is a cinder-backup that has us as its driver."""
     return 'backup_driver' in options and options.backup_driver == name
@@ -86,29 +67,6 @@ def wrapped_path(path: str | None, own: str) -> str:
     return str(managers.MAPPING.get(path, path))
 
 
-def check_assumptions(wrapped_class: type, is_ceph: bool) -> None:
-    """See that this Cinder is as we know it.
-
-    :raises ConfigurationError: names everything that is missing
-    """
-    missing = [_named(owner, name, parameters)
-               for owner, name, parameters in ASSUMPTIONS
-               if _parameters(owner, name) != parameters]
-    if is_ceph:
-        missing += [_named(wrapped_class, name, parameters)
-                    for name, parameters in CEPH_ASSUMPTIONS
-                    if not set(parameters) <= set(
-                        _parameters(wrapped_class, name))]
-    objects.register_all()
-    missing += [f'cinder.objects.Backup.{name}' for name in FIELDS
-                if name not in objects.Backup.fields]
-    if missing:
-        raise exceptions.ConfigurationError(
-            f'this Cinder is not one that cinder-wt-backup knows; it lacks '
-            f'{"; ".join(missing)}. Set backup_driver back to the wrapped '
-            f'driver, or install a version made for this Cinder.')
-
-
 def install(own: str, wrapped: str, backups: backup_windows.Backups) -> None:
     """Put our steps around BackupManager's.
 
@@ -116,18 +74,21 @@ def install(own: str, wrapped: str, backups: backup_windows.Backups) -> None:
     :param wrapped: the wrapped driver's path, as it is recorded
     """
     ours = _Steps(own, wrapped, backups)
-    manager = managers.BackupManager
-    for name in ('init_host', '_is_our_backup', '_start_backup',
-                 'continue_backup', 'run_periodic_tasks'):
-        original = getattr(manager, name)
-        setattr(manager, name, functools.wraps(original)(
-            _bound(getattr(ours, name), original)))
+    for owner, names in (
+            (managers.BackupManager, (
+                'init_host', '_is_our_backup', 'create_backup',
+                '_start_backup', 'continue_backup', 'run_periodic_tasks')),
+            (services.Service, ('stop', 'wait'))):
+        for name in names:
+            original = getattr(owner, name)
+            setattr(owner, name, functools.wraps(original)(
+                _bound(getattr(ours, name), original)))
 
 
 class _Steps:
-    """What each method of BackupManager does besides, and when.
+    """What each method does besides, and when.
 
-    Each is called with the original, the manager and the arguments.
+    Each is called with the original, its object and the arguments.
     """
 
     def __init__(self, own: str, wrapped: str,
@@ -139,8 +100,8 @@ class _Steps:
         # Here and not in __init__, which is running when we are imported.
         self._identify(manager)
         # Before Cinder's own clean-up, which deletes what we would look for.
-        self._backups.recover(contexts.get_admin_context(),
-                              manager.host)
+        self._backups.recovery.begin(contexts.get_admin_context(),
+                                     manager.host)
         return original(manager, **kwargs)
 
     def run_periodic_tasks(self, original: Original,
@@ -151,7 +112,7 @@ class _Steps:
         try:
             return original(manager, context, raise_on_error=raise_on_error)
         finally:
-            self._backups.recover(context, manager.host)
+            self._backups.recovery.begin(context, manager.host)
 
     def _is_our_backup(self, original: Original,
                        manager: managers.BackupManager, backup: objects.Backup
@@ -161,6 +122,46 @@ class _Steps:
                         or self._wrapped.startswith(service)):
             return True
         return bool(original(manager, backup))
+
+    def create_backup(self, original: Original,
+                      manager: managers.BackupManager,
+                      context: contexts.RequestContext,
+                      backup: objects.Backup) -> None:
+        self._identify(manager)
+        plan = self._plan(context, backup)
+        if plan is None or plan.in_driver or not plan.has_window:
+            original(manager, context, backup)
+            return
+
+        def go_on() -> None:
+            # In a thread of its own, as RPC does for each of its own.
+            context.update_store()
+            _unlimited(original)(manager, context, backup)
+        self._backups.queue.start(plan, go_on)
+
+    def stop(self, original: Original, service: services.Service) -> object:
+        self._backups.queue.stop()
+        self._backups.recovery.end()
+        return original(service)
+
+    def wait(self, original: Original, service: services.Service) -> object:
+        try:
+            return original(service)
+        finally:
+            self._backups.queue.join()
+
+    def _plan(self, context: contexts.RequestContext, backup: objects.Backup
+              ) -> plans.BackupPlan | None:
+        """Return what is to be done; None: that will be said later."""
+        try:
+            # As create_backup does, a moment later.
+            backup.service = self._wrapped
+            return self._backups.plan(backup, objects.Volume.get_by_id(
+                context, backup.volume_id))
+        except Exception as error:
+            LOG.debug('Backup %s does not wait for its turn.', backup.id,
+                      exc_info=plain.error(error))
+            return None
 
     def _start_backup(self, original: Original,
                       manager: managers.BackupManager,
@@ -254,15 +255,16 @@ def _finished(context: contexts.RequestContext, backup_id: str) -> bool:
     return made.status not in ('creating', 'error')
 
 
-def _parameters(owner: type, name: str) -> tuple[str, ...]:
-    function = getattr(owner, name, None)
-    return tuple(inspect.signature(function).parameters) if callable(
-        function) else ()
+def _unlimited(create: Original) -> Original:
+    """Return create_backup without backup_max_operations, if it has that.
 
-
-def _named(owner: type, name: str, parameters: tuple[str, ...]) -> str:
-    return (f'{owner.__module__}.{owner.__name__}.{name}'
-            f'({", ".join(parameters)})')
+    Before 2026 cinder.utils.limit_operations counts it: it waits for a window
+    and a snapshot, while the transfer in continue_backup is not counted. Since
+    then it is the other way round.
+    """
+    code = getattr(create, '__code__', None)
+    return create.__wrapped__ if code and LIMIT in (
+        code.co_names) and hasattr(create, '__wrapped__') else create
 
 
 def _bound(step: Original,

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from cinder import objects
 
-from cinder_wt_backup.guest import blocking
 from cinder_wt_backup.ondisk import reader
 from cinder_wt_backup import plain
+from cinder_wt_backup.service import rbd
 
 
 def objection(backup: objects.Backup, file: reader.File) -> str:
@@ -30,12 +30,11 @@ def objection(backup: objects.Backup, file: reader.File) -> str:
 
     :param file: of the temporary volume or snapshot
     """
-    # os-brick's RBDVolumeIOWrapper; eventlet's proxy of it hides its class.
-    image = getattr(file, 'rbd_image', None)
+    image = rbd.image_of(file)
     if not backup.temp_volume_id or image is None:
         return ''
     try:
-        blocking.off_the_loop(image).parent_info()
+        image.parent()
     except Exception as error:
         # librbd's ImageNotFound, or whatever it has instead of an answer.
         return ('the temporary volume was not seen to be a clone of a '

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What windows and libvirt need of the Cinder process that they run in.
+"""What windows need of the Cinder process that they run in.
 
 Below the service nothing imports Cinder, so this is handed to it.
 """
@@ -21,34 +21,15 @@ from collections.abc import Iterator
 import contextlib
 
 from cinder import coordination
-from cinder import utils
 from oslo_log import log as logging
 from tooz import coordination as tooz
 
 from cinder_wt_backup import exceptions
-from cinder_wt_backup.guest import blocking
 from cinder_wt_backup import plain
 
 LOG = logging.getLogger(__name__)
 
 LOCK = 'wt-backup-%s'
-
-
-def adapt() -> None:
-    """Have blocking calls leave the process's event loop, if it has one.
-
-    By Cinder's own ``tpool_wrap``, which knows whether it has: eventlet's, or
-    none with native threads. Cinder before 2026.2 has eventlet only.
-
-    :raises ConfigurationError: this Cinder has neither
-    """
-    proxy = getattr(getattr(utils, 'tpool', None), 'Proxy', None)
-    wrap: blocking.Wrapper | None = getattr(utils, 'tpool_wrap', proxy)
-    if wrap is None:
-        raise exceptions.ConfigurationError(
-            'this Cinder is not one that cinder-wt-backup knows: '
-            'cinder.utils has neither tpool_wrap nor tpool.Proxy')
-    blocking.off_the_loop = wrap
 
 
 @contextlib.contextmanager

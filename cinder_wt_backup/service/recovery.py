@@ -21,13 +21,21 @@ rest after its lease, when the guest has put itself back anyway.
 
 from __future__ import annotations
 
+from collections.abc import Container
+import dataclasses
+import threading
+import time
+
 from cinder import context as contexts
 from cinder import coordination
 from cinder import objects
+from cinder.volume import volume_utils
 from oslo_log import log as logging
+from tooz import locking
 
 from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
+from cinder_wt_backup.guest import deadline
 from cinder_wt_backup import plain
 from cinder_wt_backup.service import attachments
 from cinder_wt_backup.service import owners
@@ -40,23 +48,143 @@ LOG = logging.getLogger(__name__)
 
 BINARY = 'cinder-backup'
 LOCK = 'wt-backup-recovery'
+# Of a round: how many are released at once, and after how many seconds no
+# further one is begun.
+SIDE_BY_SIDE = 8
+ROUND = 60
+# Seconds until one that could not be released is tried again, at first and at
+# the most, and until it is given up once its lease has ended.
+FIRST_PAUSE, LAST_PAUSE = 5, 600
+GIVE_UP = 86400
+_Left = tuple[objects.Volume, record.OpenWindow]
 
 
-def recover(context: contexts.RequestContext, host: str,
-            settings: conf.Settings) -> None:
-    """Close what processes of this host, and hosts that are down, left open.
+class Recovery:
+    """Closes what was left open, beside whatever the process does.
 
-    Does nothing while another worker is at it: nobody waits for that.
+    One process of a host does it, as long as it lives.
 
-    :param host: this host, as cinder-backup calls it
+    :param settings: the ``[write_through]`` section
     """
-    lock = coordination.COORDINATOR.get_lock(LOCK)
-    if not lock.acquire(blocking=False):
-        return
-    try:
-        _recover(context, host, settings)
-    finally:
-        lock.release()
+
+    def __init__(self, settings: conf.Settings) -> None:
+        self._settings = settings
+        self._lock: locking.Lock | None = None
+        self._ended = False
+        self._round: threading.Thread | None = None
+        self._tries: dict[str, _Tries] = {}     # by the window's token
+
+    def begin(self, context: contexts.RequestContext, host: str) -> None:
+        """Look what was left open, and close it in the background.
+
+        Does nothing while it is at it, or another worker is. Never fails: the
+        service has to work all the same, and tries again.
+
+        :param host: this host, as cinder-backup calls it
+        """
+        try:
+            if self._ended or self.is_at_it or not self._is_mine(host):
+                return
+            down = _hosts_down(context)
+            left = [(volume, window)
+                    for volume, window in store.left_open(context)
+                    if window.host in (host, *down)
+                    and _is_abandoned(window, host, down)]
+            self._tries = {token: tries for token, tries in self._tries.items()
+                           if any(token == window.token for _, window in left)}
+            due = [each for each in left if self._is_due(each[1])]
+            if due:
+                self._start(context, due)
+        except Exception as error:
+            LOG.error('Windows that were left open cannot be looked for.',
+                      exc_info=plain.error(error))
+
+    @property
+    def is_at_it(self) -> bool:
+        """Whether windows are being closed."""
+        return self._round is not None and self._round.is_alive()
+
+    def join(self) -> None:
+        """Wait until it is not at it."""
+        if self._round is not None:
+            self._round.join()
+
+    def end(self) -> None:
+        """Leave it to another process: this one ends."""
+        self._ended = True
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _is_mine(self, host: str) -> bool:
+        """Whether this process does it for its host."""
+        if self._lock is None:
+            lock = coordination.COORDINATOR.get_lock(f'{LOCK}-{host}')
+            if lock.acquire(blocking=False):
+                # If it is lost, as one of etcd's may be, two do it: each guest
+                # has a lock of its own.
+                self._lock = lock
+        return self._lock is not None
+
+    def _is_due(self, window: record.OpenWindow) -> bool:
+        tries = self._tries.get(window.token)
+        return tries is None or time.monotonic() >= tries.again
+
+    def _start(self, context: contexts.RequestContext,
+               due: list[_Left]) -> None:
+        LOG.warning('%d windows were left open by processes that are gone, or '
+                    'that could not close them; they are released.', len(due))
+        # What may be frozen first: they are taken from the end.
+        due.sort(key=lambda each: each[1].may_be_frozen)
+        self._round = threading.Thread(
+            target=self._run, args=(context, due), daemon=True)
+        self._round.start()
+
+    def _run(self, context: contexts.RequestContext,
+             due: list[_Left]) -> None:
+        """Release some side by side, for as long as one round may take."""
+        end = deadline.Deadline(ROUND)
+        helpers = [threading.Thread(target=self._release_some, daemon=True,
+                                    args=(context, due, end))
+                   for _ in range(min(SIDE_BY_SIDE, len(due)))]
+        for helper in helpers:
+            helper.start()
+        for helper in helpers:
+            helper.join()
+        if due:
+            LOG.warning('%d windows are left for the next time, since the '
+                        'others took %d s.', len(due), ROUND)
+
+    def _release_some(self, context: contexts.RequestContext,
+                      due: list[_Left], end: deadline.Deadline) -> None:
+        while end.left:
+            try:
+                volume, window = due.pop()
+            except IndexError:
+                return
+            if release(context, volume, window, self._settings):
+                continue
+            if time.time() > window.ends + GIVE_UP:
+                _give_up(context, volume, window)
+                continue
+            tries = self._tries.setdefault(window.token, _Tries())
+            tries.put_off()
+
+
+@dataclasses.dataclass
+class _Tries:
+    """How often a window could not be released, and when it is tried again.
+
+    :ivar again: on this process's clock, seconds
+    """
+
+    count: int = 0
+    again: float = 0.0
+
+    def put_off(self) -> None:
+        self.again = time.monotonic() + min(
+            FIRST_PAUSE * 2 ** self.count, LAST_PAUSE)
+        self.count += 1
 
 
 def is_abandoned(context: contexts.RequestContext, window: record.OpenWindow,
@@ -65,29 +193,28 @@ def is_abandoned(context: contexts.RequestContext, window: record.OpenWindow,
 
     :param host: this host, as cinder-backup calls it
     """
+    return _is_abandoned(window, host, _hosts_down(context))
+
+
+def _is_abandoned(window: record.OpenWindow, host: str,
+                  down: Container[str]) -> bool:
     if window.lapsed:
         return True
     if window.host == host:
         return owners.is_gone(window.owner)
     # What is not frozen its guest puts back anyway.
-    return window.may_be_frozen and window.host in _hosts_down(context)
-
-
-def _recover(context: contexts.RequestContext, host: str,
-             settings: conf.Settings) -> None:
-    for each in {host, *_hosts_down(context)}:
-        for volume, window in store.left_open(context, each):
-            if is_abandoned(context, window, host):
-                release(context, volume, window, settings)
+    return window.may_be_frozen and window.host in down
 
 
 def release(context: contexts.RequestContext, volume: objects.Volume,
-            window: record.OpenWindow, settings: conf.Settings) -> None:
+            window: record.OpenWindow, settings: conf.Settings) -> bool:
     """Put the guests of one window back and close its record.
 
     What cannot be put back is told and stays on record, to be tried again:
     until its lease has surely ended, or while the volume is attached where a
     guest is frozen or says that it is still changed.
+
+    :returns: whether it is closed
     """
     LOG.warning('The window %(token)s of backup %(backup)s on volume '
                 '%(volume)s was left open by a process that is gone, or that '
@@ -104,19 +231,42 @@ def release(context: contexts.RequestContext, volume: objects.Volume,
         changed = (window.may_be_frozen
                    or isinstance(error, exceptions.GuardianStuck))
         if not window.lapsed or changed and volume.volume_attachment:
-            return
+            return False
     # What cannot be written is tried again, as all of this is.
+    return store.attempt(store.forget_window, context, volume.id,
+                         window.token)
+
+
+def _give_up(context: contexts.RequestContext, volume: objects.Volume,
+             window: record.OpenWindow) -> None:
+    """Tell that a window is not tried any more."""
+    LOG.error('The window %(token)s of backup %(backup)s on volume %(volume)s '
+              'could not be released for a day, and is not tried any more. '
+              '%(remedy)s.',
+              {'token': window.token, 'backup': window.backup,
+               'volume': volume.id, 'remedy': _remedy(window).capitalize()})
+    try:
+        volume_utils.notify_about_volume_usage(
+            context, volume, 'write_through.given_up', host=window.host,
+            extra_usage_info={'backup_id': window.backup,
+                              'may_be_frozen': window.may_be_frozen})
+    except Exception as error:
+        # Whatever the message bus raised.
+        LOG.error('That could not be notified.', exc_info=plain.error(error))
     store.attempt(store.forget_window, context, volume.id, window.token)
 
 
 def _complain(volume: objects.Volume, window: record.OpenWindow,
               error: Exception) -> None:
-    remedy = ('a guest may still be frozen: run virsh domfsthaw on its host'
-              if window.may_be_frozen else 'its guest undoes it by its lease')
     LOG.error('The window on volume %(volume)s could not be released: '
               '%(error)s. It is tried again; %(remedy)s.',
               {'volume': volume.id, 'error': plain.text(error),
-               'remedy': remedy})
+               'remedy': _remedy(window)})
+
+
+def _remedy(window: record.OpenWindow) -> str:
+    return ('a guest may still be frozen: run virsh domfsthaw on its host'
+            if window.may_be_frozen else 'its guest undoes it by its lease')
 
 
 def _hosts_down(context: contexts.RequestContext) -> list[str]:

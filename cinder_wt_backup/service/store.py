@@ -28,6 +28,7 @@ import dataclasses
 import time
 
 from cinder import context as contexts
+from cinder import exception
 from cinder import objects
 from oslo_db import exception as db_exception
 from oslo_log import log as logging
@@ -35,6 +36,7 @@ import tenacity
 
 from cinder_wt_backup import exceptions
 from cinder_wt_backup import plain
+from cinder_wt_backup.service import database
 from cinder_wt_backup.service import record
 
 LOG = logging.getLogger(__name__)
@@ -133,13 +135,13 @@ def window_of(context: contexts.RequestContext,
     return record.OpenWindow.from_json(text) if text else None
 
 
-def left_open(context: contexts.RequestContext, host: str
+def left_open(context: contexts.RequestContext
               ) -> Iterator[tuple[objects.Volume, record.OpenWindow]]:
-    """Find the windows that a host has on record, with their volumes.
+    """Find the windows that are on record, of all hosts, with their volumes.
 
     A record that cannot be read stays as it is, and is told each time.
     """
-    for volume, text in on_record(context, host):
+    for volume, text in on_record(context):
         try:
             yield volume, record.OpenWindow.from_json(text)
         except exceptions.RecordUnreadable as error:
@@ -149,18 +151,16 @@ def left_open(context: contexts.RequestContext, host: str
                       {'volume': volume.id, 'error': plain.text(error)})
 
 
-def on_record(context: contexts.RequestContext, host: str
+def on_record(context: contexts.RequestContext
               ) -> Iterator[tuple[objects.Volume, str]]:
-    """Find the volumes with a window of a host, and what says so.
-
-    Cinder's own volume filter matches user metadata as well, which a tenant
-    may fill as he likes: what counts is read from the admin metadata.
-    """
-    for volume in objects.VolumeList.get_all(
-            context, filters={'metadata': {HOST: host}}):
-        found = _read(context, volume.id)
-        if found[HOST] == host and found[WINDOW]:
-            yield volume, found[WINDOW]
+    """Find the volumes with a window, and what says so."""
+    for volume in database.volumes_with(context, HOST):
+        try:
+            text = _read(context, volume)[WINDOW]
+            if text:
+                yield objects.Volume.get_by_id(context, volume), text
+        except exception.VolumeNotFound:
+            continue            # it was deleted meanwhile
 
 
 def attempt(write: Callable[..., None],

@@ -26,6 +26,7 @@ import tenacity
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
+from cinder_wt_backup.guest import deadline
 from cinder_wt_backup.guest import reach
 from cinder_wt_backup import plain
 from cinder_wt_backup.window import methods
@@ -36,6 +37,9 @@ LOG = logging.getLogger(__name__)
 CRASH = claims.Level.CRASH
 # How often a guest with another window, or freeze, is asked again, seconds.
 BUSY_POLL = 2
+# And not when so few seconds are left: then it could only be said that they
+# were too few.
+LAST_TRY = 1
 # How often one that does not answer is looked for again, seconds: there is a
 # moment of a live migration in which it runs at neither host.
 RELEASE_POLL = 1
@@ -68,6 +72,7 @@ class GuestWindow:
         self._put_back = False
         self._stack = contextlib.ExitStack()
         self._method: base.Method | None = None
+        self._closing = deadline.NEVER
 
     @property
     def left_changed(self) -> bool:
@@ -84,8 +89,10 @@ class GuestWindow:
         try:
             self._stack.enter_context(
                 self._lock(self.target.instance, self._settings.lock_timeout))
-            self._engage(self._stack.enter_context(
-                reach.connect(self.target, self._settings.agent_timeout)))
+            self._engage(self._connect(deadline.Deadline(
+                self._settings.opening_timeout,
+                f'instance {self.target.instance} to be found and made '
+                f'consistent')))
             self.engaged = True
         except exceptions.DomainNotRunning as error:
             self.shut_off, self._problem = error.shut_off, str(error)
@@ -97,10 +104,17 @@ class GuestWindow:
                       'window.', self.target.instance,
                       exc_info=plain.error(error))
             self._problem = f'unexpected error: {error}'
+        finally:
+            # What ends a freeze on time has a limit of its own.
+            self._have_end(deadline.NEVER)
 
     def close(self) -> claims.Claim:
         """Release whatever was reached, also when opening failed half-way."""
         claim = claims.Claim(CRASH, 'the release was not seen to end')
+        self._closing = deadline.Deadline(
+            self._settings.closing_timeout,
+            f'instance {self.target.instance} to be put back')
+        self._have_end(self._closing)
         try:
             with self._stack:
                 claim = self._release()
@@ -115,6 +129,15 @@ class GuestWindow:
                 self._problem)
         return claim
 
+    def _connect(self, end: deadline.Deadline) -> reach.Guest:
+        return self._stack.enter_context(reach.connect(
+            self.target, self._settings.agent_timeout, end))
+
+    def _have_end(self, end: deadline.Deadline) -> None:
+        """Have its agent answer until then."""
+        if self._method is not None:
+            self._method.guest.agent.end = end
+
     def _engage(self, guest: reach.Guest) -> None:
         """Make it consistent by the first method that it permits.
 
@@ -124,12 +147,11 @@ class GuestWindow:
         if guest.unsafe:
             raise exceptions.DiskUnsafe(guest.unsafe)
         guest.before_freeze = self._before_freeze
-        until = time.monotonic() + self._settings.lock_timeout
         problems: list[str] = []
         for method in self._methods(guest):
             try:
                 _patiently(functools.partial(self._try, method),
-                           until - time.monotonic())
+                           guest.agent.end.left)
                 return
             except (exceptions.CommandBlocked,
                     exceptions.GuardianUnable) as error:
@@ -201,8 +223,7 @@ class GuestWindow:
         return claim
 
     def _release_where_it_is(self, method: base.Method) -> claims.Claim:
-        method.guest.move(self._stack.enter_context(
-            reach.connect(self.target, self._settings.agent_timeout)))
+        method.guest.move(self._connect(self._closing))
         claim = method.release()
         # Where it came to by a migration its disk may be another.
         return (claim.lowered(CRASH, method.guest.unsafe)
@@ -234,7 +255,9 @@ def recover(target: reach.Target, token: str, frozen: bool,
     :raises WriteThroughError: it could not be reached or put back
     """
     with (lock(target.instance, settings.lock_timeout),
-          reach.connect(target, settings.agent_timeout) as guest):
+          reach.connect(target, settings.agent_timeout, deadline.Deadline(
+              settings.closing_timeout,
+              f'instance {target.instance} to be put back')) as guest):
         if frozen and guest.agent.is_frozen():
             guest.agent.thaw()
         for method in methods.installed().values():
@@ -247,12 +270,16 @@ def recover(target: reach.Target, token: str, frozen: bool,
 
 
 def _patiently(engage: Callable[[], None], patience: float) -> None:
-    """Engage; wait for another window in the guest, or another freeze."""
+    """Engage; wait for another window in the guest, or another freeze.
+
+    :param patience: seconds; after it, what is in the way is raised
+    """
     tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(
             (exceptions.GuardianBusy, exceptions.GuestFrozen)),
         wait=tenacity.wait_fixed(BUSY_POLL), reraise=True,
-        stop=tenacity.stop_after_delay(patience), sleep=time.sleep,
+        stop=tenacity.stop_after_delay(patience - BUSY_POLL - LAST_TRY),
+        sleep=time.sleep,
     )(engage)
 
 

@@ -70,16 +70,19 @@ class Window:
         return all(guest.shut_off for guest in self._guests)
 
     @property
+    def covered(self) -> bool:
+        """Whether a guest was consistent when the point in time passed."""
+        return not self._not_covered and any(
+            guest.engaged for guest in self._guests)
+
+    @property
     def longest_opening(self) -> int:
         """Seconds after which the last guest's lease has begun, if any.
 
-        For each the lock, another window in it, the drain, and one call and
-        one message that are answered at the last moment.
+        For each, the lock and its own time.
         """
-        settings = self._settings
-        each: int = (2 * settings.lock_timeout + settings.drain_timeout
-                     + 2 * settings.agent_timeout)
-        return each * len(self._guests)
+        return len(self._guests) * (self._settings.lock_timeout
+                                    + self._settings.opening_timeout)
 
     @property
     def round_trips(self) -> int:

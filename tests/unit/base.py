@@ -70,13 +70,12 @@ def settings(**values: Any) -> conf.Settings:
     return conf.read(section(**values), methods.installed())
 
 
-class Adapted(fixtures.Fixture):
-    """Blocking calls leave the event loop, as they do in the service."""
+class NoCalls(fixtures.Fixture):
+    """No call hangs: what one test lets hang is nothing to another."""
 
     def _setUp(self) -> None:
         self.useFixture(fixtures.MonkeyPatch(
-            'cinder_wt_backup.guest.blocking.off_the_loop', None))
-        process.adapt()
+            'cinder_wt_backup.guest.blocking._calls', set()))
 
 
 class TestCase(bounded.TestCase):
@@ -84,7 +83,7 @@ class TestCase(bounded.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.useFixture(Adapted())
+        self.useFixture(NoCalls())
 
 
 class GuestTestCase(TestCase):
@@ -174,7 +173,7 @@ class CinderTestCase(test.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.useFixture(bounded.Limit())
-        self.useFixture(Adapted())
+        self.useFixture(NoCalls())
         self.useFixture(cinder.Transactions())
         for name in ('guest.agent.FIRST_POLL', 'window.volume.POLL',
                      'service.backup_windows.POLL',
@@ -242,6 +241,8 @@ class BackupTestCase(CinderTestCase):
         """Return a worker of cinder-backup that serves."""
         made = backup_manager.BackupManager(host='testhost', **how)
         made.init_host()
+        self.addCleanup(cinder.process().recovery.join)
+        cinder.process().recovery.join()
         made.is_initialized = True
         return made
 
@@ -249,5 +250,6 @@ class BackupTestCase(CinderTestCase):
         """Have the backup made, through the manager's RPC methods."""
         self.manager.create_backup(
             self.context, cinder.through_rpc(self.context, backup))
+        cinder.process().queue.join()
         self.cinder_volume.join()
         return objects.Backup.get_by_id(self.context, backup.id)

@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import dataclasses
 import functools
+import math
 
 from oslo_serialization import jsonutils
 
@@ -97,9 +98,7 @@ class Guardian:
             all the same when it is not known how far it came
         """
         try:
-            status, output = self._run('start', request.drain + self._timeout,
-                                       request.fields(),
-                                       self._on(steps.Step.STARTING))
+            status, output = self._start(request)
         except exceptions.ProgramNotStarted as error:
             raise exceptions.GuardianUnable(str(error)) from error
         if status == Status.DONE:
@@ -107,6 +106,21 @@ class Guardian:
         if status in protocol.UNCHANGED:
             raise self._unchanged(Status(status), output)
         raise self._unknown(status)
+
+    def _start(self, request: StartRequest) -> tuple[int, str]:
+        """Run it; with less time than it may take, the drain is cut."""
+        whole = self._limit(request.drain + self._timeout)
+        drain = min(request.drain, max(0, whole - self._timeout))
+        return self._run(
+            'start', whole, dataclasses.replace(request, drain=drain).fields(),
+            self._on(steps.Step.STARTING))
+
+    def _limit(self, most: int) -> int:
+        """Return the seconds that are left for what may take ``most``.
+
+        :raises TooLate: there are none
+        """
+        return math.ceil(self._agent.end.limit(most))
 
     def release(self) -> reports.End:
         """Put everything back; harmless when there is nothing to put back.
@@ -119,8 +133,9 @@ class Guardian:
             known
         :raises AgentError: it did not answer as it should
         """
-        status, output = self._run('release', self._timeout, {},
-                                   self._on(steps.Step.RELEASING))
+        status, output = self._run(
+            'release', self._limit(self._timeout), {},
+            self._on(steps.Step.RELEASING))
         if status == Status.LAPSED:
             raise exceptions.GuardianLapsed(
                 f'the window {self._where} had ended before its release, by '
@@ -143,7 +158,7 @@ class Guardian:
 
         :raises GuardianError, AgentError: it was not heard
         """
-        status, _ = self._run('thawed', self._timeout, {})
+        status, _ = self._run('thawed', self._limit(self._timeout), {})
         if status not in (Status.DONE, Status.LAPSED):
             raise self._unknown(status)
 

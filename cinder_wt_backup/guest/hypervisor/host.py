@@ -20,12 +20,13 @@ import socket
 import threading
 from typing import TypeVar
 import urllib.parse
-from xml.etree import ElementTree  # nosec B405
 
 import libvirt
 
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest import blocking
+from cinder_wt_backup.guest import deadline
+from cinder_wt_backup.guest.hypervisor import description as descriptions
 from cinder_wt_backup.guest.hypervisor import domain as domains
 from cinder_wt_backup.guest.hypervisor import states
 from cinder_wt_backup import plain
@@ -58,17 +59,21 @@ class Hypervisor:
 
     :param uri: libvirt's connection URI
     :param timeout: seconds that one call may take
+    :param end: when all of them have to be over
     """
 
-    def __init__(self, uri: str, timeout: float) -> None:
+    def __init__(self, uri: str, timeout: float,
+                 end: deadline.Deadline = deadline.NEVER) -> None:
         self.uri = uri
         self._timeout = timeout
+        self._end = end
         self._connection: libvirt.virConnect | None = None
 
     def __enter__(self) -> 'Hypervisor':
         """Connect.
 
         :raises HostUnreachable: nobody answers there in time, or refuses
+        :raises TooLate: there was no time left
         """
         try:
             _start_event_loop()
@@ -84,7 +89,7 @@ class Hypervisor:
         if self._connection is not None:
             with contextlib.suppress(exceptions.WriteThroughError,
                                      libvirt.libvirtError):
-                self.call(self._connection.close)
+                self._call_within(self._timeout, self._connection.close)
 
     def running(self) -> int:
         """Return how many instances run there.
@@ -114,14 +119,13 @@ class Hypervisor:
                 raise states.not_running(
                     instance, state, reason,
                     bool(self.call(domain.hasManagedSaveImage)))
-            # Written by libvirt; expat bounds what entities expand to.
-            xml = ElementTree.fromstring(  # nosec B314
-                self.call(domain.XMLDesc))
+            xml = self.call(domain.XMLDesc)
         except libvirt.libvirtError as error:
             raise exceptions.DomainNotFound(
                 f'instance {instance} is not to be had at {self.uri}: '
                 f'{plain.text(error)}') from error
-        return domains.Domain(self.call_within, domain, xml, instance)
+        return domains.Domain(self, domain,
+                              descriptions.read(xml, instance), instance)
 
     def _opened(self) -> 'libvirt.virConnect':
         """Connect with the credentials of libvirt's auth.conf.
@@ -134,13 +138,14 @@ class Hypervisor:
             asked.extend(credentials)
             return -1
 
+        timeout = self._end.limit(self._timeout)
         try:
             # The errors that are no host's as well: of its auth.conf, which
             # libvirt cannot always name.
-            return blocking.call(self._timeout, libvirt.openAuth, self.uri,
-                                 [CREDENTIALS, refuse, None], 0)
+            return blocking.call(self.uri, timeout, libvirt.openAuth,
+                                 self.uri, [CREDENTIALS, refuse, None], 0)
         except TimeoutError as error:
-            raise self._silent(self._timeout) from error
+            raise self._silent(timeout) from error
         except blocking.NotCalledError as error:
             raise self._not_asked(error) from error
         except libvirt.libvirtError as error:
@@ -151,17 +156,30 @@ class Hypervisor:
         """Make a libvirt call, bounded.
 
         :raises HostUnreachable: no answer in time, or the connection is lost
+        :raises TooLate: there was no time left
         :raises libvirt.libvirtError: any other error, for this module only
         """
-        return self.call_within(self._timeout, function, *args)
+        return self._call_within(self._end.limit(self._timeout), function,
+                                 *args)
 
-    def call_within(self, timeout: float, function: Callable[..., _Result],
-                    *args: object) -> _Result:
-        """Make a libvirt call that may take ``timeout`` seconds."""
+    def _call_within(self, timeout: float, function: Callable[..., _Result],
+                     *args: object) -> _Result:
         try:
-            return blocking.call(timeout, function, *args)
+            return self.ask(self.uri, timeout, function, *args)
         except TimeoutError as error:
             raise self._silent(timeout) from error
+
+    def ask(self, place: str, timeout: float,
+            function: Callable[..., _Result], *args: object) -> _Result:
+        """Make a libvirt call that may take ``timeout`` seconds.
+
+        :param place: what is not asked again before it has answered: this
+            host, or one domain
+        :raises TimeoutError: it took longer
+        :raises HostUnreachable: the connection is lost, or nobody was asked
+        """
+        try:
+            return blocking.call(place, timeout, function, *args)
         except blocking.NotCalledError as error:
             raise self._not_asked(error) from error
         except libvirt.libvirtError as error:
@@ -173,7 +191,7 @@ class Hypervisor:
 
     def _silent(self, timeout: float) -> exceptions.HostUnreachable:
         return exceptions.HostUnreachable(
-            f'libvirt at {self.uri} did not answer within {timeout} s: '
+            f'libvirt at {self.uri} did not answer within {timeout:.0f} s: '
             f'look at libvirtd there')
 
     def _not_asked(self, error: blocking.NotCalledError
@@ -217,7 +235,7 @@ class Hypervisor:
             return
         try:
             socket.create_connection((url.hostname, url.port or port),
-                                     self._timeout).close()
+                                     self._end.limit(self._timeout)).close()
         except OSError as error:
             raise exceptions.HostUnreachable(
                 f'nothing listens at {self.uri} ({error}): check libvirt_uri '

@@ -53,7 +53,6 @@ def main() -> None:
              project='cinder')
     conf.register(cfg.CONF)
     objects.register_all()
-    process.adapt()
     coordination.COORDINATOR.start()
     try:
         _measure_all(given.volume, given.rounds)

@@ -36,7 +36,7 @@ class OptionsTest(base.TestCase):
     def test_the_sample_lists_every_option_with_its_help(self) -> None:
         (group, listed), = conf.list_opts()
         self.assertEqual('write_through', group)
-        self.assertEqual(14, len(listed))
+        self.assertEqual(15, len(listed))
         for option in listed:
             self.assertGreater(len(option.help), 60, option.name)
 

@@ -35,6 +35,7 @@ import fixtures
 from oslo_utils import importutils
 
 from cinder_wt_backup import exceptions
+from cinder_wt_backup.service import assumptions
 from cinder_wt_backup.service import manager_hooks
 from cinder_wt_backup.service import plan
 from tests.unit import base
@@ -44,8 +45,22 @@ CEPH = 'cinder.backup.drivers.ceph.CephBackupDriver'
 POSIX = 'cinder.backup.drivers.posix.PosixBackupDriver'
 
 
+class Lacking:
+    """A module or class in which something is missing, or different."""
+
+    def __init__(self, owner: Any, name: str, instead: Any = None) -> None:
+        self._owner, self._name, self._instead = owner, name, instead
+
+    def __getattr__(self, name: str) -> Any:
+        if name != self._name:
+            return getattr(self._owner, name)
+        if self._instead is None:
+            raise AttributeError(name)
+        return self._instead
+
+
 @ddt.ddt
-class SignatureTest(base.CinderTestCase):
+class TableTest(base.CinderTestCase):
     """What is checked when the service starts, and refused."""
 
     def refused(self) -> str:
@@ -53,39 +68,56 @@ class SignatureTest(base.CinderTestCase):
         return str(self.assertRaises(exceptions.ConfigurationError,
                                      cinder_manager.BackupManager))
 
-    @ddt.data(*manager_hooks.ASSUMPTIONS)
+    def lack(self, path: str, name: str, instead: Any = None) -> None:
+        find = assumptions._find
+
+        def found(asked: str) -> Any:
+            owner = find(asked)
+            return Lacking(owner, name, instead) if asked == path else owner
+        self.useFixture(fixtures.MockPatchObject(assumptions, '_find', found))
+
+    def test_nothing_is_missing_here(self) -> None:
+        assumptions.check(importutils.import_class(CEPH), is_ceph=True)
+
+    @ddt.idata(assumptions.TABLE)
+    def test_what_is_missing_is_refused(self, used: assumptions.Used) -> None:
+        self.lack(used.owner, used.name)
+        self.assertIn(str(used), self.refused())
+
+    @ddt.idata(used for used in assumptions.TABLE if used.parameters)
+    def test_what_is_called_otherwise_is_refused(
+            self, used: assumptions.Used) -> None:
+        self.lack(used.owner, used.name, lambda other: None)
+        self.assertIn(str(used), self.refused())
+
+    @ddt.idata((owner, name) for owner, names in assumptions.FIELDS.items()
+               for name in names)
     @ddt.unpack
-    def test_a_method(self, owner: type, name: str,
-                      parameters: tuple[str, ...]) -> None:
-        self.assertEqual(parameters, manager_hooks._parameters(owner, name),
-                         f'{owner.__name__}.{name}')
+    def test_a_field_that_is_missing_is_refused(self, owner: str, name: str
+                                                ) -> None:
+        there = getattr(objects, owner)
+        self.useFixture(fixtures.MockPatchObject(there, 'fields', {
+            other: field for other, field in there.fields.items()
+            if other != name}))
+        self.assertIn(f'{owner}.{name}', '; '.join(
+            assumptions._missing_fields()))
 
-    @ddt.data(*manager_hooks.ASSUMPTIONS)
+    @ddt.data((assumptions.DATABASES, 'main_context_manager'),
+              (assumptions.MODELS, 'VolumeAdminMetadata'))
     @ddt.unpack
-    def test_a_method_that_differs_is_refused(
-            self, owner: type, name: str, _parameters: Any) -> None:
-        self.useFixture(fixtures.MockPatchObject(
-            owner, name, lambda self, other: None))
-        self.assertIn(f'{owner.__name__}.{name}(', self.refused())
+    def test_a_database_that_differs_is_refused(self, places: tuple[str, ...],
+                                                name: str) -> None:
+        for place in places:
+            self.lack(place, name)
+        self.assertIn(name, self.refused())
 
-    @ddt.data(*manager_hooks.FIELDS)
-    def test_a_field(self, name: str) -> None:
-        self.assertIn(name, objects.Backup.fields)
-
-    @ddt.data(*manager_hooks.FIELDS)
-    def test_a_field_that_is_missing_is_refused(self, name: str) -> None:
-        self.useFixture(fixtures.MockPatchObject(
-            objects.Backup, 'fields', {
-                other: field for other, field in objects.Backup.fields.items()
-                if other != name}))
-        self.assertIn(f'Backup.{name}', self.refused())
-
-    @ddt.data(*manager_hooks.CEPH_ASSUMPTIONS)
-    @ddt.unpack
-    def test_a_method_of_the_ceph_driver(
-            self, name: str, parameters: tuple[str, ...]) -> None:
-        self.assertLessEqual(set(parameters), set(manager_hooks._parameters(
-            importutils.import_class(CEPH), name)), name)
+    @ddt.idata(name for name, _parameters in assumptions.CEPH)
+    def test_a_ceph_driver_that_differs_is_refused(self, name: str) -> None:
+        driver = importutils.import_class(CEPH)
+        self.useFixture(fixtures.MockPatchObject(driver, name, None))
+        error = self.assertRaises(exceptions.ConfigurationError,
+                                  assumptions.check, driver, is_ceph=True)
+        self.assertIn(f'CephBackupDriver.{name}(', str(error))
 
 
 class PointInTimeTest(base.CinderTestCase):

@@ -235,16 +235,25 @@ class UnforeseenTest(BackupsTestCase):
 class SlotTest(BackupsTestCase):
 
     def test_no_more_windows_than_max_windows(self) -> None:
-        process = self.another(max_windows=1, lock_timeout=1)
+        process = self.another(max_windows=1, queue_timeout=1)
         first, second = self.requested(), self.requested()
         with self.window(*first, process):
             proof = self.make(*second, process)
             self.assertEqual([], self.guardian.arguments)
         self.assertEqual(Level.CRASH, proof.level)
-        self.assertIn('max_windows = 1', proof.reason)
+        self.assertIn('queue_timeout = 1 s', proof.reason)
+
+    def test_told_to_stop_nobody_waits(self) -> None:
+        process = self.another(max_windows=1)
+        first, second = self.requested(), self.requested()
+        with self.window(*first, process):
+            process.queue.stop()
+            proof = self.make(*second, process)
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn('was told to stop', proof.reason)
 
     def test_a_window_that_closes_makes_room(self) -> None:
-        process = self.another(max_windows=1, lock_timeout=30)
+        process = self.another(max_windows=1)
         first, second = self.requested(), self.requested()
         opened = self.window(*first, process)
         opened.__enter__()

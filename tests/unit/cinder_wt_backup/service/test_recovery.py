@@ -14,9 +14,9 @@
 import datetime
 import time
 from typing import Any
+from unittest import mock
 
 from cinder import coordination
-from cinder import objects
 from cinder.tests.unit import utils
 import ddt
 import fixtures
@@ -27,6 +27,7 @@ from cinder_wt_backup.service import record
 from cinder_wt_backup.service import recovery
 from cinder_wt_backup.service import store
 from tests.unit import base
+from tests.unit.fixtures import cinder
 from tests.unit.fixtures import libvirt as hosts
 
 # A process of this machine that is there no more.
@@ -34,6 +35,13 @@ GONE = '1/1/' + owners.this_process().rpartition('/')[2]
 
 
 class RecoverTestCase(base.CinderTestCase):
+    """One process that recovers; what it could not it tries at once again."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.recovery: recovery.Recovery | None = None
+        self.useFixture(fixtures.MonkeyPatch(
+            'cinder_wt_backup.service.recovery.FIRST_PAUSE', 0))
 
     def left_open(self, host: str = 'testhost', process: str = GONE,
                   seconds: float = 600, frozen: bool = False,
@@ -51,13 +59,16 @@ class RecoverTestCase(base.CinderTestCase):
     def recover(self, **values: Any) -> str:
         """Recover as ``testhost``; return what it logs."""
         log = self.useFixture(fixtures.FakeLogger())
-        recovery.recover(self.context, 'testhost', base.settings(
-            **{'libvirt_hosts': [base.HOST], **values}))
+        if self.recovery is None:
+            self.recovery = recovery.Recovery(base.settings(
+                **{'libvirt_hosts': [base.HOST], **values}))
+        self.recovery.begin(self.context, 'testhost')
+        self.recovery.join()
         return log.output
 
     def open_windows(self, host: str = 'testhost') -> list[str]:
-        return [volume.id for volume, _entry
-                in store.left_open(self.context, host)]
+        return [volume.id for volume, window
+                in store.left_open(self.context) if window.host == host]
 
 
 @ddt.ddt
@@ -79,12 +90,24 @@ class OwnTest(RecoverTestCase):
 
     def test_another_worker_that_is_at_it_is_not_waited_for(self) -> None:
         volume, _domain = self.left_open()
-        lock = coordination.COORDINATOR.get_lock(recovery.LOCK)
-        self.assertTrue(lock.acquire(blocking=False))
+        # A lock of files does not tell processes apart that are one.
+        taken = mock.Mock()
+        taken.acquire.return_value = False
+        self.useFixture(fixtures.MockPatchObject(
+            coordination.COORDINATOR, 'get_lock', return_value=taken))
         self.recover()
         self.assertEqual([volume.id], self.open_windows())
-        lock.release()
+        taken.acquire.assert_called_once_with(blocking=False)
+        taken.acquire.return_value = True
         self.recover()
+        self.assertEqual([], self.open_windows())
+
+    def test_the_worker_that_does_it_is_the_same_each_time(self) -> None:
+        self.recover()
+        with fixtures.MockPatchObject(coordination.COORDINATOR, 'get_lock',
+                                      None):
+            self.left_open()
+            self.recover()
         self.assertEqual([], self.open_windows())
 
     def test_unless_its_lease_ended_long_ago(self) -> None:
@@ -171,6 +194,71 @@ class OwnTest(RecoverTestCase):
         self.assertEqual([], domain.agent.frozen)
 
 
+class ManyTest(RecoverTestCase):
+    """More than can be put back at once, at a host that does not answer."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.useFixture(fixtures.MonkeyPatch(
+            'cinder_wt_backup.service.recovery.FIRST_PAUSE', 5))
+        self.libvirt.hang = 0.2
+
+    def begin(self) -> float:
+        """Begin; return how long that took, seconds."""
+        if self.recovery is None:
+            self.recovery = recovery.Recovery(base.settings(
+                libvirt_hosts=[base.HOST]))
+        began = time.monotonic()
+        self.recovery.begin(self.context, 'testhost')
+        return time.monotonic() - began
+
+    def test_a_start_does_not_wait_for_them(self) -> None:
+        for _ in range(100):
+            self.left_open(frozen=True)
+        self.assertLess(self.begin(), 5)
+        assert self.recovery is not None
+        self.assertTrue(self.recovery.is_at_it)
+        self.recovery.join()
+        self.assertEqual([], self.open_windows())
+
+    def test_a_round_has_an_end(self) -> None:
+        for _ in range(20):
+            self.left_open()
+        self.useFixture(fixtures.MonkeyPatch(
+            'cinder_wt_backup.service.recovery.ROUND', 0.3))
+        log = self.useFixture(fixtures.FakeLogger())
+        rounds = 0
+        while self.open_windows():
+            self.begin()
+            assert self.recovery is not None
+            self.recovery.join()
+            rounds += 1
+        self.assertIn('are left for the next time', log.output)
+        self.assertGreater(rounds, 1)
+
+    def test_one_that_could_not_be_is_put_off(self) -> None:
+        volume, domain = self.left_open()
+        domain.channel = ''
+        for _ in range(2):
+            self.begin()
+            assert self.recovery is not None
+            self.recovery.join()
+        self.assertEqual(1, len(self.libvirt.opened))
+        self.assertEqual([volume.id], self.open_windows())
+
+    def test_a_day_after_its_lease_it_is_given_up_and_told(self) -> None:
+        _volume, domain = self.left_open(frozen=True, seconds=-90000)
+        domain.channel = ''
+        notify = self.useFixture(fixtures.MockPatch(
+            'cinder.volume.volume_utils.notify_about_volume_usage')).mock
+        self.assertIn('not tried any more', self.recover())
+        self.assertEqual([], self.open_windows())
+        self.assertEqual('write_through.given_up', notify.call_args[0][2])
+        self.assertEqual(
+            {'backup_id': 'a-backup', 'may_be_frozen': True},
+            notify.call_args[1]['extra_usage_info'])
+
+
 class OthersTest(RecoverTestCase):
     """What another host left."""
 
@@ -221,12 +309,13 @@ class ServiceTest(base.BackupTestCase):
         store.open_window(self.context, volume.id, record.OpenWindow(
             'testhost', 'a-backup', base.TOKEN, time.time() + 600, GONE))
         self.manager.run_periodic_tasks(self.context)
+        cinder.process().recovery.join()
         self.assertIsNone(self.guardian.holder)
         self.assertIsNone(store.window_of(self.context, volume.id))
 
     def test_a_database_that_is_gone_is_told(self) -> None:
         log = self.useFixture(fixtures.FakeLogger())
-        with fixtures.MonkeyPatch('cinder.objects.VolumeList.get_all', None):
+        with fixtures.MonkeyPatch(
+                'cinder_wt_backup.service.database.volumes_with', None):
             self.manager.run_periodic_tasks(self.context)
         self.assertIn('cannot be looked for', log.output)
-        self.assertIsNotNone(objects.VolumeList.get_all)

@@ -70,16 +70,15 @@ class RecordTest(base.CinderTestCase):
         objects.Volume.get_by_id(self.context, self.id).admin_metadata_update(
             {f'wt:{key}': text for key, text in values.items()}, False)
 
-    def left_open(self, host: str = 'testhost') -> list[Any]:
+    def left_open(self) -> list[Any]:
         return [(volume.id, entry) for volume, entry
-                in store.left_open(self.context, host)]
+                in store.left_open(self.context)]
 
-    def test_an_open_window_is_found_by_its_volume_and_its_host(self) -> None:
+    def test_an_open_window_is_found(self) -> None:
         self.open()
         self.assertEqual(self.window,
                          store.window_of(self.context, self.id))
         self.assertEqual([(self.id, self.window)], self.left_open())
-        self.assertEqual([], self.left_open('other'))
 
     def test_a_closed_window_is_not(self) -> None:
         self.open()

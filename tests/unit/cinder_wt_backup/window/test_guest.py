@@ -82,12 +82,12 @@ class UntouchedTest(base.WindowTestCase):
               (silent, 'does not answer'), (garbage, 'no return value'),
               (paused, 'does not run'), (other_project, 'not of the volume'),
               (other_volume, 'has no disk'), (other_source, 'comes from'),
-              (no_xml, 'unexpected error'),
+              (no_xml, 'cannot be read'),
               (frozen_by_others, 'frozen by somebody else'))
     @ddt.unpack
     def test_the_reason_is_said(self, spoil: Any, words: str) -> None:
         spoil(self.domain)
-        proof = self.proof(lock_timeout=1)
+        proof = self.proof(agent_timeout=1)
         self.assertEqual(Level.CRASH, proof.level)
         self.assertIn(words, proof.reason)
         self.assertEqual([], self.guardian.arguments)
@@ -153,7 +153,7 @@ class FallBackTest(base.WindowTestCase):
 
     def test_one_that_lasts_leaves_nothing_to_be_put_back(self) -> None:
         self.freeze_before_exec(ends=False)
-        opened = self.window(lock_timeout=1)
+        opened = self.window(agent_timeout=1)
         opened.open()
         proof = opened.close()
         self.assertEqual(Level.CRASH, proof.level)

@@ -14,7 +14,7 @@ import ddt
 import libvirt
 
 from cinder_wt_backup import exceptions
-from cinder_wt_backup.guest.hypervisor import domain as domains
+from cinder_wt_backup.guest.hypervisor import description
 from tests.unit import base
 from tests.unit.fixtures import agent as fake
 from tests.unit.fixtures import libvirt as hosts
@@ -44,13 +44,14 @@ class ChannelTest(base.GuestTestCase):
 class DiskTest(base.GuestTestCase):
 
     def disk(self, volume: str = base.VOLUME, project: str = base.PROJECT,
-             source: str | None = hosts.RBD % base.VOLUME) -> domains.Disk:
+             source: str | None = hosts.RBD % base.VOLUME) -> description.Disk:
         return self.connect().disk(volume, project, source)
 
     def test_the_volume_is_found_by_its_serial(self) -> None:
         self.domain.disks[0] = self.domain.disks[0].replace('ua-', 'virtio-')
         self.assertEqual(
-            domains.Disk('vdb', '0000:00:04.0', hosts.RBD % base.VOLUME),
+            description.Disk(frozenset({base.VOLUME}), 'network', 'vdb',
+                             '0000:00:04.0', hosts.RBD % base.VOLUME),
             self.disk())
 
     def test_the_volume_is_found_by_its_alias(self) -> None:

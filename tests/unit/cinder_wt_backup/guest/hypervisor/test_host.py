@@ -100,11 +100,9 @@ class ConnectionTest(base.GuestTestCase):
         self.assertEqual(2, len(loops))
 
     def test_the_event_loop_keeps_no_process_from_ending(self) -> None:
-        # Cinder's eventlet waits for its native threads when it ends.
+        # eventlet waits for the threads of its pool when it ends.
         program = ('import cinder.cmd.backup\n'
                    'from cinder_wt_backup.guest.hypervisor import host\n'
-                   'from cinder_wt_backup.service import process\n'
-                   'process.adapt()\n'
                    'host._start_event_loop()\n'
                    'import time\n'
                    'time.sleep(0.2)')
