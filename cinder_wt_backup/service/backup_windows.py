@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import threading
 import time
 
@@ -49,6 +50,22 @@ LOG = logging.getLogger(__name__)
 
 # How often another process's claim is looked for, seconds.
 POLL = 0.5
+# For how long it is remembered that a window ended before its snapshot,
+# seconds.
+REMEMBERED = 6 * 3600
+
+
+@dataclasses.dataclass(frozen=True)
+class _EndedEarly:
+    """A window that ended before its snapshot was seen to be made.
+
+    :ivar forgotten: when nobody needs this any more, on this process's clock
+    """
+
+    volume: str
+    window: windows.Window
+    claim: claims.Claim | None
+    forgotten: float
 
 
 class Backups:
@@ -64,6 +81,7 @@ class Backups:
         self.queue = queue.Queue(settings)
         self.recovery = recovery.Recovery(settings)
         self._windows: dict[str, tuple[windows.Window, threading.Event]] = {}
+        self._ended_early: dict[str, _EndedEarly] = {}
 
     def plan(self, backup: objects.Backup,
              volume: objects.Volume) -> plans.BackupPlan:
@@ -132,6 +150,7 @@ class Backups:
         Bounded: by the time that a release takes, here, and by the window's
         lease when another process has it. Taken over when that is gone.
         """
+        self.end_again(context)
         here = self._windows.get(backup.id)
         if here is not None:
             window, done = here
@@ -144,6 +163,33 @@ class Backups:
                     context, backup.volume_id), found, self._settings)
                 return
             time.sleep(POLL)
+
+    def look_after(self, context: contexts.RequestContext,
+                   host: str) -> None:
+        """See to what was left open; never fails.
+
+        :param host: this host, as cinder-backup calls it
+        """
+        try:
+            self.end_again(context)
+        except Exception as error:
+            LOG.error('It cannot be seen which windows are on record.',
+                      exc_info=plain.error(error))
+        self.recovery.begin(context, host)
+
+    def end_again(self, context: contexts.RequestContext) -> None:
+        """See that what ended before its snapshot is on record as ended.
+
+        Cinder's NFS driver, when its snapshot is made, writes the volume's
+        admin metadata back as they were before: with the window open in them.
+        """
+        for backup, ended in list(self._ended_early.items()):
+            if time.monotonic() > ended.forgotten:
+                self._ended_early.pop(backup, None)
+            elif store.is_open(context, ended.volume, ended.window.token):
+                store.attempt(_record_end, context, ended.volume, backup,
+                              ended.window, ended.claim,
+                              ended.window.left_changed)
 
     def claim(self, context: contexts.RequestContext,
               plan: plans.BackupPlan,
@@ -251,17 +297,20 @@ class Backups:
             raise exceptions.WriteThroughError(
                 'the freeze could not be put on record')
 
-    @staticmethod
-    def _close(context: contexts.RequestContext,
+    def _close(self, context: contexts.RequestContext,
                backup: objects.Backup, window: windows.Window) -> None:
         claim = window.close()
         LOG.info('The window of backup %(backup)s on volume %(volume)s has '
                  'closed after %(ms)d ms.',
                  {'backup': backup.id, 'volume': backup.volume_id,
                   'ms': claim.window_ms})
+        told = None if window.exempt else claim
+        if not window.covered:
+            self._ended_early[backup.id] = _EndedEarly(
+                backup.volume_id, window, told,
+                time.monotonic() + REMEMBERED)
         if store.attempt(_record_end, context, backup.volume_id, backup.id,
-                         window, None if window.exempt else claim,
-                         window.left_changed):
+                         window, told, window.left_changed):
             steps.reached(steps.Step.CLOSED, window.token)
 
 

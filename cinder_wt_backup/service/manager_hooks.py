@@ -100,8 +100,7 @@ class _Steps:
         # Here and not in __init__, which is running when we are imported.
         self._identify(manager)
         # Before Cinder's own clean-up, which deletes what we would look for.
-        self._backups.recovery.begin(contexts.get_admin_context(),
-                                     manager.host)
+        self._backups.look_after(contexts.get_admin_context(), manager.host)
         return original(manager, **kwargs)
 
     def run_periodic_tasks(self, original: Original,
@@ -112,7 +111,7 @@ class _Steps:
         try:
             return original(manager, context, raise_on_error=raise_on_error)
         finally:
-            self._backups.recovery.begin(context, manager.host)
+            self._backups.look_after(context, manager.host)
 
     def _is_our_backup(self, original: Original,
                        manager: managers.BackupManager, backup: objects.Backup

@@ -135,6 +135,12 @@ def window_of(context: contexts.RequestContext,
     return record.OpenWindow.from_json(text) if text else None
 
 
+def is_open(context: contexts.RequestContext, volume: str,
+            token: str) -> bool:
+    """Whether the window of that name is on record as open."""
+    return _own(_read(context, volume), token) is not None
+
+
 def left_open(context: contexts.RequestContext
               ) -> Iterator[tuple[objects.Volume, record.OpenWindow]]:
     """Find the windows that are on record, of all hosts, with their volumes.

@@ -28,9 +28,9 @@ from cinder_wt_backup import plain
 
 _Result = TypeVar('_Result')
 
-# Of libvirt's own: 30 s for the agent's lock (qemu_domainjob.c), 5 s for a
-# guest-sync (qemu_agent.c), and some for the way.
-LIBVIRT_WAITS = 37
+# Seconds that libvirt waits besides: for whoever else has the agent's lock
+# (qemu_domainjob.c), and for a guest-sync (qemu_agent.c), with the way.
+LIBVIRT_LOCK, LIBVIRT_SYNC = 30, 7
 # How libvirt passes on an error that is the agent's answer.
 REFUSAL = 'unable to execute QEMU agent command'
 
@@ -111,13 +111,15 @@ class Domain:
 
         :param command: JSON
         :param timeout: seconds for the answer
-        :param whole: seconds for all of it
+        :param whole: seconds for all of it, but for what libvirt needs to end
+            it: a call that is left behind keeps this agent from the next one
         :raises AgentUnavailable: no answer in time, or no agent
         :raises AgentRefused: the agent's own error
         :raises AgentError: what it answered is none
         :raises HostUnreachable: the connection is lost, or nobody was asked
         """
-        whole = min(whole, timeout + LIBVIRT_WAITS)
+        whole = min(whole + LIBVIRT_SYNC, timeout + LIBVIRT_SYNC
+                    + LIBVIRT_LOCK)
         try:
             return str(self._host.ask(
                 f'{self._host.uri} {self.instance}', whole,

@@ -232,6 +232,43 @@ class UnforeseenTest(BackupsTestCase):
         self.assertIsNone(self.guardian.holder)
 
 
+class EndedEarlyTest(BackupsTestCase):
+    """A window that ended before its snapshot, which Cinder forgets."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.subject = self.requested()
+        self.id = self.subject[0].id
+        with self.window(*self.subject):
+            # Cinder's NFS driver has loaded the volume by now, and saves it
+            # when its snapshot is made.
+            loaded = objects.Volume.get_by_id(self.context, self.id)
+            before = dict(loaded.admin_metadata)
+        loaded.admin_metadata_update(before, True)
+        self.subject[1].temp_volume_id = self.id
+
+    def test_it_is_on_record_as_ended_when_its_backup_goes_on(self) -> None:
+        self.assertIsNotNone(store.window_of(self.context, self.id))
+        began = time.monotonic()
+        self.process.close_window(self.context, self.subject[1])
+        self.assertLess(time.monotonic() - began, 5)
+        self.assertEqual(Level.FLUSHED, self.claim(*self.subject).level)
+        self.assertIsNone(store.window_of(self.context, self.id))
+
+    def test_or_after_some_time_for_another_worker(self) -> None:
+        self.process.look_after(self.context, 'testhost')
+        self.another().close_window(self.context, self.subject[1])
+        self.assertEqual(Level.FLUSHED, self.claim(*self.subject).level)
+
+    def test_a_later_window_is_not_ended_by_it(self) -> None:
+        store.open_window(self.context, self.id, record.OpenWindow(
+            'testhost', 'later', base.TOKEN, time.time() + 600,
+            owners.this_process()))
+        self.process.look_after(self.context, 'testhost')
+        self.assertEqual('later', store.window_of(
+            self.context, self.id).backup)
+
+
 class SlotTest(BackupsTestCase):
 
     def test_no_more_windows_than_max_windows(self) -> None:
