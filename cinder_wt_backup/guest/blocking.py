@@ -26,10 +26,10 @@ ending.
 from __future__ import annotations
 
 from collections.abc import Callable
+import importlib
 import os
 import socket
 import sys
-import threading
 import time
 import types
 from typing import Any
@@ -61,7 +61,7 @@ class _Call(Generic[_Result]):
         self._results: list[_Result] = []
         self._error: BaseException | None = None
         # A native one, for both kinds of threads; nobody waits in it.
-        self._lock = _threading().Lock()
+        self._lock = _native('threading').Lock()
 
     def run(self, told: int) -> None:
         """Make the call, in a native thread, and tell who waits."""
@@ -70,11 +70,13 @@ class _Call(Generic[_Result]):
         except BaseException as error:
             self._error = error
         self.is_back = True
+        # eventlet's own write would wait for ever for who waits no more.
+        own = _native('os')
         try:
-            os.write(told, b'.')
+            own.write(told, b'.')
         except OSError:
-            pass            # nobody waits any more
-        os.close(told)
+            pass
+        own.close(told)
 
     def _keep(self, result: _Result) -> None:
         """Keep it, if somebody waits for it.
@@ -191,20 +193,22 @@ def _start(run: Callable[[], None], told: int | None = None) -> None:
     try:
         if sys.is_finalizing():
             raise NotCalledError('the process ends')
-        _threading().Thread(target=run, name='wt-native', daemon=True).start()
+        _native('threading').Thread(target=run, name='wt-native',
+                                    daemon=True).start()
     except (NotCalledError, RuntimeError) as error:
         if told is not None:
             os.close(told)
         raise NotCalledError(str(error)) from error
 
 
-def _threading() -> types.ModuleType:
-    """Return the module whose threads are native ones.
+def _native(name: str) -> types.ModuleType:
+    """Return a module of which nothing gives way to green threads.
 
     Under eventlet, which whoever patched this process has imported, that is
-    the one that it has kept.
+    one that it has kept.
     """
     patcher = sys.modules.get('eventlet.patcher')
-    original: types.ModuleType = (
-        patcher.original('threading') if patcher else threading)
+    if patcher is None:
+        return importlib.import_module(name)
+    original: types.ModuleType = patcher.original(name)
     return original

@@ -10,63 +10,73 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+"""A compute host that does not answer is nobody else's affair.
 
-"""A libvirt that accepts a connection and then says nothing.
-
-Its call blocks in C: neither other backups of the same process nor the
-service's heartbeat may wait for it, in either way to be concurrent.
+Its calls block in C, and hang: neither other backups of the same process, nor
+restores, deletions and the service's heartbeat may wait for them, in either
+way to be concurrent. And a guest that is slow on purpose takes from others
+what they do not need.
 """
 
+from collections.abc import Iterator
 import contextlib
-import socket
+import os
+import signal
 import time
 
 from tests.support.cloud import backup as backups
 from tests.support.cloud import cloud
+from tests.support.cloud import console
 from tests.support.cloud import database
 from tests.support.cloud import drivers
-from tests.support.cloud import layout
 from tests.support.stage import stage
 from tests.system import base
 
-SILENCE = 30
 # cinder-backup of the test cloud beats every 2 s.
 LATE = 10
+# For one answer of libvirt or of an agent.
+SILENCE = 10
+ATTACHED = 3
+# What has the agent answer everything at the last moment.
+SLOW_AGENT = ('pid=$(pidof qemu-ga); while sleep 0.3; do kill -STOP $pid; '
+              'sleep 6; kill -CONT $pid; done')
 
 
-class BlockingTest(base.TestCase):
+class BusyTestCase(base.TestCase):
+    """Some volumes of one server, and what others want meanwhile."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.stage.boot(stage.MEMORY_MIB)
-        self.volume = self.stage.volume(1)
-        self.stage.attach(self.volume)
+        self.guest = self.stage.boot(stage.MEMORY_MIB)
+        self.attached = [self.stage.volume(1) for _ in range(ATTACHED)]
+        for volume in self.attached:
+            self.stage.attach(volume)
         self.detached = self.stage.volume(1)
-
-    def test_nobody_else_waits_for_a_silent_libvirt(self) -> None:
-        for sections in ({}, {backups.NATIVE_THREADS: {}}):
-            with contextlib.closing(socket.create_server(
-                    (layout.ADDRESS, 0))) as silent:
-                uri = f'qemu+tcp://{{host}}:{silent.getsockname()[1]}/system'
-                cloud.restart_backup(sections | drivers.plugin('posix', {
-                    'agent_timeout': str(SILENCE), 'libvirt_uri': uri}))
-                self.make_two()
-
-    def make_two(self) -> None:
-        """Back up a volume whose host is silent, and meanwhile another."""
-        blocked = self.request(self.volume)
-        other = self.request(self.detached)
-        self.watch_heartbeat_until_stored(other)
-        self.assertEqual('creating', self.status(blocked))
-        metadata = self.stage.await_backup(blocked)
-        self.assertEqual('crash', metadata['wt:level'], metadata)
-        self.assertIn('did not answer within', metadata['wt:reason'])
 
     def request(self, volume: str) -> str:
         """Ask for a backup; return its id."""
         backup = self.storage.create_backup(volume_id=volume, force=True).id
         self.stage.remove_later('backup', backup)
         return str(backup)
+
+    def use_others(self, old: str, older: str, seconds: float) -> None:
+        """See that a backup, a restore and a deletion go on meanwhile.
+
+        :param old: a backup that is restored
+        :param older: one that is deleted
+        :param seconds: in which all are done
+        """
+        began = time.monotonic()
+        restored = self.storage.restore_backup(
+            old, name='restored').volume_id
+        self.stage.remove_later('volume', restored)
+        self.storage.delete_backup(older)
+        self.watch_heartbeat_until_stored(self.request(self.detached))
+        self.stage.await_volume(restored, 'available')
+        console.wait_for('the deletion of a backup', lambda: not database.
+                         query('SELECT id FROM cinder.backups WHERE id = %s '
+                               'AND NOT deleted', older), 30)
+        self.assertLess(time.monotonic() - began, seconds)
 
     def status(self, backup: str) -> str:
         return str(self.storage.get_backup(backup).status)
@@ -77,7 +87,7 @@ class BlockingTest(base.TestCase):
         # Longer than a beat, so that one is seen.
         while (time.monotonic() - began < LATE
                or self.status(backup) != 'available'):
-            self.assertLess(time.monotonic() - began, SILENCE)
+            self.assertLess(time.monotonic() - began, 3 * LATE)
             last = database.query(
                 'SELECT updated_at FROM cinder.services '
                 'WHERE `binary` = "cinder-backup" AND NOT deleted')
@@ -85,3 +95,67 @@ class BlockingTest(base.TestCase):
                 beat, seen = last, time.monotonic()
             self.assertLess(time.monotonic() - seen, LATE)
             time.sleep(0.5)
+
+    def stored(self, *volumes: str) -> list[str]:
+        """Have backups made; return them."""
+        made = [self.request(volume) for volume in volumes]
+        for backup in made:
+            self.stage.await_backup(backup)
+        return made
+
+
+class HungHostTest(BusyTestCase):
+
+    def test_nobody_waits_for_it_and_it_is_not_asked_again(self) -> None:
+        for sections in ({}, {backups.NATIVE_THREADS: {}}):
+            cloud.restart_backup(sections | drivers.plugin('posix', {
+                'agent_timeout': str(SILENCE)}))
+            old, = self.stored(self.detached)
+            older, = self.stored(self.detached)
+            with _stopped('libvirtd'):
+                blocked = [self.request(volume) for volume in self.attached]
+                self.use_others(old, older, 6 * LATE)
+                reasons = [self.stage.await_backup(backup)['wt:reason']
+                           for backup in blocked]
+            self.assertEqual(1, sum('did not answer within' in reason
+                                    for reason in reasons), reasons)
+            self.assertEqual(ATTACHED - 1, sum(
+                'has not come back for' in reason for reason in reasons),
+                reasons)
+            # The call that hung comes back, and it is asked again.
+            backup = self.request(self.attached[0])
+            self.assertEqual('write-through', self.stage.await_backup(
+                backup)['wt:level'])
+
+
+class HostileGuestTest(BusyTestCase):
+
+    def test_it_has_one_window_and_others_go_on(self) -> None:
+        cloud.restart_backup(drivers.plugin('posix', {
+            'agent_timeout': str(SILENCE), 'drain_timeout': '5'}))
+        old, = self.stored(self.detached)
+        older, = self.stored(self.detached)
+        self.guest.spawn('sh', '-c', SLOW_AGENT)
+        blocked = [self.request(volume) for volume in self.attached]
+        self.use_others(old, older, 6 * LATE)
+        opened = set()
+        while any(self.status(backup) == 'creating' for backup in blocked):
+            opened.add(len(database.query(
+                'SELECT value FROM cinder.volume_admin_metadata WHERE '
+                '`key` = "wt:open" AND value != "" AND NOT deleted')))
+            time.sleep(0.5)
+        self.assertLessEqual(max(opened), 1)
+        self.assertEqual(['available'] * ATTACHED, [
+            self.status(backup) for backup in blocked])
+
+
+@contextlib.contextmanager
+def _stopped(name: str) -> Iterator[None]:
+    """Stop a service of the cloud, as by SIGSTOP, while the body runs."""
+    pid = cloud.daemon(name).pid
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

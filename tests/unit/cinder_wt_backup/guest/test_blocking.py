@@ -12,6 +12,7 @@
 
 import _thread
 import ctypes
+import os
 import subprocess
 import sys
 import threading
@@ -69,9 +70,9 @@ class CallTest(base.TestCase):
         def thread(**_how: Any) -> None:
             raise RuntimeError("can't start new thread")
         self.useFixture(fixtures.MonkeyPatch(
-            'cinder_wt_backup.guest.blocking._threading',
-            lambda: types.SimpleNamespace(Thread=thread,
-                                          Lock=threading.Lock)))
+            'cinder_wt_backup.guest.blocking._native',
+            lambda name: types.SimpleNamespace(Thread=thread,
+                                               Lock=threading.Lock)))
         self.assertRaises(blocking.NotCalledError, blocking.call, 'here', 5,
                           max, 3, 7)
 
@@ -86,6 +87,19 @@ class CallTest(base.TestCase):
         error = self.assertRaises(TimeoutError, blocking.call, 'here', 0.1,
                                   block, 1)
         self.assertIn('0.1 s', str(error))
+
+    def test_one_that_was_given_up_leaves_no_thread(self) -> None:
+        # eventlet's own os.write waits for a reader that is there no more.
+        def threads() -> int:
+            return len(os.listdir('/proc/self/task'))
+        blocking.call('here', 5, max, 3, 7)
+        before = threads()
+        self.assertRaises(TimeoutError, blocking.call, 'here', 0.1, block, 0.3)
+        for _try in range(500):
+            if threads() == before:
+                return
+            time.sleep(0.01)
+        self.fail(f'{threads()} threads instead of {before}')
 
     def test_what_hangs_is_not_called_again_before_it_is_back(self) -> None:
         self.assertRaises(TimeoutError, blocking.call, 'here', 0.1, block, 1)
