@@ -26,10 +26,10 @@ ending.
 from __future__ import annotations
 
 from collections.abc import Callable
-import importlib
 import os
 import socket
 import sys
+import threading
 import time
 import types
 from typing import Any
@@ -149,8 +149,13 @@ def run_forever(function: Callable[[], object]) -> None:
 def _check_room(place: str) -> None:
     """See that one more call may be made there.
 
+    A thread that is started while the interpreter ends never runs, and before
+    Python 3.12 ``Thread.start`` waits for it for ever.
+
     :raises NotCalledError: it may not
     """
+    if sys.is_finalizing():
+        raise NotCalledError('the process ends')
     _calls.difference_update([each for each in list(_calls)
                               if each.given_up and each.is_back])
     there = [each for each in list(_calls) if each.place == place]
@@ -184,18 +189,13 @@ def _ends() -> tuple[socket.socket, int]:
 def _start(run: Callable[[], None], told: int | None = None) -> None:
     """Start a native thread, if there can be one.
 
-    One that is started while the interpreter ends never runs, and before
-    Python 3.12 ``Thread.start`` waits for it for ever.
-
     :param told: a descriptor of the thread's, to be closed if there is none
     :raises NotCalledError: there cannot
     """
     try:
-        if sys.is_finalizing():
-            raise NotCalledError('the process ends')
         _native('threading').Thread(target=run, name='wt-native',
                                     daemon=True).start()
-    except (NotCalledError, RuntimeError) as error:
+    except RuntimeError as error:
         if told is not None:
             os.close(told)
         raise NotCalledError(str(error)) from error
@@ -209,6 +209,6 @@ def _native(name: str) -> types.ModuleType:
     """
     patcher = sys.modules.get('eventlet.patcher')
     if patcher is None:
-        return importlib.import_module(name)
+        return {'os': os, 'threading': threading}[name]
     original: types.ModuleType = patcher.original(name)
     return original

@@ -52,7 +52,9 @@ class Backend:
         :param cast: how many wait for their snapshots
         """
         soon = sum(seconds < OPENING for seconds in opening)
-        return soon + cast < self._limit
+        # While as many as it stands are made, one may be got ready.
+        return soon + cast < self._limit or (
+            not soon and cast == self._limit)
 
     def took(self, seconds: float, beside: int, now: float) -> None:
         """Learn from one snapshot.

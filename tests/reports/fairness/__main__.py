@@ -23,9 +23,6 @@ from cinder_wt_backup import conf
 from cinder_wt_backup.window import methods
 from tests.support import tenants
 
-# What was waited for a window before, and then done without.
-PATIENCE = 60
-
 
 def main() -> None:
     """Print it."""
@@ -38,8 +35,8 @@ def main() -> None:
     group = conf.register(config)
     config([], project='cinder', default_config_files=[])
     settings = conf.read(group, methods.installed())
-    print('| back end | hostile volumes | other backups | without a window '
-          'after 60 s | longest wait, s | median, s | longest snapshot, s |')
+    print('| back end | hostile volumes | other backups | without a window | '
+          'longest wait, s | median, s | longest snapshot, s |')
     print('| --- | --- | --- | --- | --- | --- | --- |')
     for serial in (True, False):
         for hostile in (0, 16, 60, 200):
@@ -55,7 +52,7 @@ def _row(settings: conf.Settings, hostile: int, honest: int,
     cells = ('one at a time' if serial else 'all at once', hostile,
              f'{honest}, one every {every} s' if every else
              f'{honest} at once',
-             honest - sum(each <= PATIENCE for each in waited),
+             honest - len(made),
              f'{waited[-1]:.1f}', f'{statistics.median(waited):.1f}',
              f'{max(each.passed - each.cast for each in made):.1f}')
     return '| ' + ' | '.join(map(str, cells)) + ' |'

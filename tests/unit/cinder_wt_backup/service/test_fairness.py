@@ -196,12 +196,16 @@ class BackendTest(FairnessTestCase):
         self.fair.give(self.now)
         self.assertEqual(State.OPENING, other.state)
 
-    def test_who_waits_for_his_snapshot_does(self) -> None:
+    def test_while_as_many_as_it_stands_are_made_one_is_got_ready(self
+                                                                  ) -> None:
         self.fair.cast(self.ask('a', backend='ceph'), self.now)
-        other = self.ask('b', backend='ceph')
-        self.now += 6
-        self.fair.give(self.now)
-        self.assertEqual(State.WAITING, other.state)
+        second = self.ask('b', backend='ceph')
+        third = self.ask('c', backend='ceph')
+        self.assertEqual([State.OPENING, State.WAITING],
+                         [second.state, third.state])
+        self.fair.cast(second, self.now)
+        self.fair.give(self.now + 100)
+        self.assertEqual(State.WAITING, third.state)
 
 
 class TenantsTest(bounded.TestCase):
