@@ -33,7 +33,7 @@ HOST_ADDRESS = re.compile(r'[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\]')
 # What a lease must outlast besides the drain and the window: starting and
 # ending the guardian.
 LEASE_MARGIN = 10
-SHORTEST_CLOSING = 8
+LIBVIRT_LOCK = 30
 
 _seconds = types.Integer(min=1, max=3600)
 
@@ -136,7 +136,9 @@ OPTIONS = [
         max=86400,
         help='Seconds to wait for one of max_windows. Nothing is held '
              'meanwhile: no guest is changed, restores and deletions go on. '
-             'After it the backup goes on as crash.'),
+             'After it the backup goes on as crash. For RBD volumes with the '
+             'ceph driver, whose windows are opened by the transfer, it is '
+             'lock_timeout.'),
     cfg.Opt(
         'lease',
         type=_seconds,
@@ -148,11 +150,12 @@ OPTIONS = [
         'max_windows',
         default=16,
         min=1,
-        max=24,
+        max=48,
         help='Simultaneous windows of one cinder-backup process. Each holds '
-             'one of the 64 threads that serve its RPC. They are shared '
-             'between projects, compute hosts and back ends: the last quarter '
-             'goes to projects that have none.'),
+             'one of the 64 threads that serve its RPC, unless it was waited '
+             'for. They are shared between projects, compute hosts and back '
+             'ends: from four on, the last quarter goes to projects that have '
+             'none.'),
 ]
 
 
@@ -204,8 +207,12 @@ class Settings:
 
     @property
     def closing_timeout(self) -> int:
-        """Seconds for putting one guest back; then its lease has to."""
-        return SHORTEST_CLOSING + 4 * self.agent_timeout
+        """Seconds for putting one guest back; then its lease has to.
+
+        A thaw and two messages, and what libvirt waits where somebody else
+        has the guest's agent.
+        """
+        return LIBVIRT_LOCK + 4 * self.agent_timeout
 
     def uri(self, address: str) -> str:
         """Return libvirt's URI of the compute host with that address."""

@@ -41,10 +41,9 @@ FSINFO = 'guest-get-fsinfo'
 FREEZE = 'guest-fsfreeze-freeze-list'
 FREEZE_STATUS = 'guest-fsfreeze-status'
 THAW = 'guest-fsfreeze-thaw'
+# What ends a freeze is asked whatever time there was for making it.
+UNDOING = (FREEZE_STATUS, THAW)
 # What no agent carries out while the guest is frozen.
-# How many times longer than others these may take: for a freeze, Windows' VSS
-# waits for its writers, and a hook of the guest's may be slow.
-PATIENCE = {FREEZE: 3, THAW: 2}
 NOT_FROZEN = frozenset({EXEC, FSINFO, FREEZE})
 
 # Characters of one answer, mount points of one fsinfo, characters of one (a
@@ -171,13 +170,15 @@ class Agent:
         except exceptions.AgentRefused:
             return False
 
-    def freeze(self, mountpoints: Sequence[str]) -> int:
+    def freeze(self, mountpoints: Sequence[str], patience: int = 1) -> int:
         """Freeze those and return how many filesystems that were.
 
         QAPI's guest-fsfreeze-freeze-list. After any error the freeze may
         still happen: thaw.
+
+        :param patience: how many times longer than another answer it may take
         """
-        count = self._command(FREEZE, mountpoints=list(mountpoints))
+        count = self._command(FREEZE, patience, mountpoints=list(mountpoints))
         steps.reached(steps.Step.FROZEN, self.instance)
         return _number(count)
 
@@ -192,7 +193,7 @@ class Agent:
         try:
             given = ({'input-data': base64.b64encode(stdin).decode()}
                      if stdin else {})
-            answer = self._command(EXEC, path=argv[0], arg=list(argv[1:]),
+            answer = self._command(EXEC, 1, path=argv[0], arg=list(argv[1:]),
                                    **{'capture-output': True}, **given)
         except exceptions.AgentRefused as error:
             if self.says_frozen():
@@ -208,14 +209,16 @@ class Agent:
                 return {}           # to be asked again
             raise
 
-    def _command(self, name: str, **arguments: object) -> object:
+    def _command(self, name: str, patience: int = 1,
+                 **arguments: object) -> object:
         request: dict[str, object] = {'execute': name}
         if arguments:
             request['arguments'] = arguments
-        timeout = self.end.limit(self._timeout * PATIENCE.get(name, 1))
+        end = deadline.NEVER if name in UNDOING else self.end
+        timeout = end.limit(patience * self._timeout)
         self.round_trips += 1
         answer = self._domain.agent_command(jsonutils.dumps(request),
-                                            timeout, self.end.left)
+                                            timeout, end.left)
         if len(answer) > MAX_ANSWER:
             raise _nonsense(f'{len(answer)} characters to {name}')
         try:

@@ -26,7 +26,9 @@ ending.
 from __future__ import annotations
 
 from collections.abc import Callable
+import contextlib
 import os
+import posix
 import socket
 import sys
 import threading
@@ -61,22 +63,22 @@ class _Call(Generic[_Result]):
         self._results: list[_Result] = []
         self._error: BaseException | None = None
         # A native one, for both kinds of threads; nobody waits in it.
-        self._lock = _native('threading').Lock()
+        self._lock = _threading().Lock()
 
     def run(self, told: int) -> None:
         """Make the call, in a native thread, and tell who waits."""
         try:
             self._keep(self._function(*self._args))
         except BaseException as error:
-            self._error = error
+            # A traceback would hold what was called, as the next line does:
+            # letting go of a connection is a blocking call, too.
+            self._error = error.with_traceback(None)
+        del self._function, self._args
         self.is_back = True
-        # eventlet's own write would wait for ever for who waits no more.
-        own = _native('os')
-        try:
-            own.write(told, b'.')
-        except OSError:
-            pass
-        own.close(told)
+        # os.write is eventlet's by now, and would wait for who waits no more.
+        with contextlib.suppress(OSError):
+            posix.write(told, b'.')
+        posix.close(told)
 
     def _keep(self, result: _Result) -> None:
         """Keep it, if somebody waits for it.
@@ -101,6 +103,7 @@ class _Call(Generic[_Result]):
 
 # Any: of calls of every kind. A set's own operations need no lock.
 _calls: set[_Call[Any]] = set()
+_kept: list[list[object]] = []
 
 
 def call(place: str, timeout: float, function: Callable[..., _Result],
@@ -134,6 +137,28 @@ def call(place: str, timeout: float, function: Callable[..., _Result],
     return made.result()
 
 
+def let_go(things: list[object], first: Callable[[], object]) -> None:
+    """Let go of C objects, which blocks: in a native thread, unwaited for.
+
+    Also where a call hangs, and whatever comes of it.
+
+    :param things: all references to them; emptied
+    :param first: called before
+    """
+    held, things[:] = things[:], []
+
+    def run() -> None:
+        with contextlib.suppress(Exception):
+            first()
+        held.clear()
+
+    try:
+        _start(run)
+    except NotCalledError:
+        # They stay until the process ends, rather than block it.
+        _kept.append(held)
+
+
 def run_forever(function: Callable[[], object]) -> None:
     """Call ``function`` over and over, in a native thread.
 
@@ -149,13 +174,8 @@ def run_forever(function: Callable[[], object]) -> None:
 def _check_room(place: str) -> None:
     """See that one more call may be made there.
 
-    A thread that is started while the interpreter ends never runs, and before
-    Python 3.12 ``Thread.start`` waits for it for ever.
-
     :raises NotCalledError: it may not
     """
-    if sys.is_finalizing():
-        raise NotCalledError('the process ends')
     _calls.difference_update([each for each in list(_calls)
                               if each.given_up and each.is_back])
     there = [each for each in list(_calls) if each.place == place]
@@ -189,26 +209,29 @@ def _ends() -> tuple[socket.socket, int]:
 def _start(run: Callable[[], None], told: int | None = None) -> None:
     """Start a native thread, if there can be one.
 
+    One that is started while the interpreter ends never runs, and before
+    Python 3.12 ``Thread.start`` waits for it for ever.
+
     :param told: a descriptor of the thread's, to be closed if there is none
     :raises NotCalledError: there cannot
     """
     try:
-        _native('threading').Thread(target=run, name='wt-native',
-                                    daemon=True).start()
+        if sys.is_finalizing():
+            raise RuntimeError('the process ends')
+        _threading().Thread(target=run, name='wt-native', daemon=True).start()
     except RuntimeError as error:
         if told is not None:
             os.close(told)
         raise NotCalledError(str(error)) from error
 
 
-def _native(name: str) -> types.ModuleType:
-    """Return a module of which nothing gives way to green threads.
+def _threading() -> types.ModuleType:
+    """Return the module whose threads are native ones.
 
-    Under eventlet, which whoever patched this process has imported, that is
-    one that it has kept.
+    In a process that eventlet has patched, that is the one that it has kept.
     """
     patcher = sys.modules.get('eventlet.patcher')
-    if patcher is None:
-        return {'os': os, 'threading': threading}[name]
-    original: types.ModuleType = patcher.original(name)
+    if patcher is None or not patcher.is_monkey_patched('thread'):
+        return threading
+    original: types.ModuleType = patcher.original('threading')
     return original

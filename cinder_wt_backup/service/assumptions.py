@@ -14,6 +14,8 @@
 
 It is looked for once, when the service starts: an installation in which
 something is missing, or is called in another way, is refused with its name.
+What a module of ours needs to be imported at all is not listed: Python itself
+names it, and the service does not start either.
 """
 
 from __future__ import annotations
@@ -99,9 +101,14 @@ TABLE = (
     Used('cinder.objects.volume_attachment:VolumeAttachmentList',
          'get_all_by_volume_id'),
     Used('cinder.objects.service:ServiceList', 'get_all'),
+    Used('cinder.objects.backup:Backup', 'get_by_id'),
+    Used('cinder.objects.backup:Backup', 'obj_reset_changes'),
+    Used('cinder.objects.snapshot:Snapshot', 'get_by_id'),
+    Used('cinder.objects.volume:Volume', 'get_by_id'),
     Used('oslo_db.exception', 'DBConnectionError'),
     Used('tooz.coordination', 'LockAcquireFailed'),
     Used('tooz.locking:Lock', 'acquire', ('self', 'blocking'), more=True),
+    Used('tooz.locking:Lock', 'release', ('self',)),
     Used('os_brick.initiator.linuxrbd:RBDVolumeIOWrapper', 'rbd_image'),
     Used('libvirt', 'openAuth', ('uri', 'auth', 'flags')),
     Used('libvirt', 'registerErrorHandler', ('f', 'ctx')),

@@ -53,7 +53,11 @@ def locate(context: contexts.RequestContext, volume: objects.Volume,
     """
     attached = [attachment for attachment in volume.volume_attachment
                 if attachment.attach_status == 'attached']
-    if not attached or not all(a.instance_uuid for a in attached):
+    if not attached:
+        raise exceptions.Unreachable(
+            f'volume {volume.id} is attached to nothing: what had it when the '
+            f'backup was requested may not have flushed it')
+    if not all(a.instance_uuid for a in attached):
         raise exceptions.Unreachable(
             f'volume {volume.id} is attached to something else than an '
             f'instance: what has it cannot be flushed from here')
@@ -78,14 +82,16 @@ def locate(context: contexts.RequestContext, volume: objects.Volume,
 def wish_of(volume: objects.Volume) -> fairness.Wish:
     """Return what a window on a volume shares with others.
 
-    Attachments may say what they like here: it is only whose turn it is.
+    Attachments may say what they like: what they name counts for the volume's
+    own project only, and hosts only where projects are equal.
     """
     rows = list(volume.volume_attachment)[:MOST_ATTACHMENTS]
     hosts = [name for row in rows for name in (
         row.attached_host, (row.connector or {}).get('host')) if name]
     return fairness.Wish(
         volume.project_id,
-        frozenset(row.instance_uuid for row in rows if row.instance_uuid),
+        frozenset(f'{volume.project_id}/{row.instance_uuid}' for row in rows
+                  if row.instance_uuid),
         frozenset(map(str, hosts)), (volume.host or '').partition('#')[0])
 
 

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""How many snapshots at once a storage back end stands: learnt by asking.
+"""How many snapshots at once a storage back end takes: learnt by asking.
 
 Some make one after the other, and tell of all of them when the last is done:
 stock Cinder's RBD driver, in the one thread of cinder-volume. A guest would be
@@ -20,16 +20,21 @@ the back end waits before his guest is changed.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
+import math
+import statistics
 
 # What takes this much longer beside others than alone waits for them.
 GROWTH, NOISE = 1.5, 0.25       # times, seconds
-# So long it is not asked for more again, after that was too many.
-ASK_AGAIN = 600
+# How many of the last are looked at, and how many there have to be: one alone
+# may have been late for any reason.
+KEPT, ENOUGH = 5, 3
+# So many seconds it is not asked for more, after that was too many.
+ASK_AGAIN = 120
 # Who takes longer to open does not keep the back end from others: it may have
 # much to drain, or be hostile.
 OPENING = 5.0
-WEIGHT = 0.25                   # of what was seen last
 
 
 class Backend:
@@ -41,8 +46,10 @@ class Backend:
     def __init__(self, most: int) -> None:
         self._most = most
         self._limit = 1
-        self._alone: float | None = None
-        self._asked_again = 0.0
+        self._seconds: dict[int, collections.deque[float]] = (
+            collections.defaultdict(lambda: collections.deque(maxlen=KEPT)))
+        self._no_more_until = 0.0
+        self._busy_until = 0.0
 
     def has_room(self, opening: Sequence[float], cast: int,
                  now: float) -> bool:
@@ -51,25 +58,48 @@ class Backend:
         :param opening: for how long others have been opening, seconds
         :param cast: how many wait for their snapshots
         """
+        if now < self._busy_until:
+            return False
         soon = sum(seconds < OPENING for seconds in opening)
-        # While as many as it stands are made, one may be got ready.
+        # While as many as it takes are made, one may be got ready.
         return soon + cast < self._limit or (
             not soon and cast == self._limit)
+
+    def asked(self, now: float) -> None:
+        """Note that it was asked for a snapshot that nobody waits for.
+
+        It is taken to be at it for as long as one mostly takes.
+        """
+        usual = self._alone()
+        if math.isfinite(usual):
+            self._busy_until = (max(now, self._busy_until)
+                                + usual / self._limit)
 
     def took(self, seconds: float, beside: int, now: float) -> None:
         """Learn from one snapshot.
 
-        :param seconds: from asking for it until it was there
+        :param seconds: from asking for it until it was there; infinite: it
+            was not by then
         :param beside: how many were asked for at once, this one included
         """
-        if beside <= 1:
-            self._alone = seconds if self._alone is None else (
-                WEIGHT * seconds + (1 - WEIGHT) * self._alone)
-        elif self._alone is None:
+        seen = self._seconds[min(beside, self._limit)]
+        seen.append(seconds)
+        if beside < self._limit or (beside > 1 and len(seen) < ENOUGH):
             return
-        elif seconds > GROWTH * self._alone + NOISE:
-            self._limit = max(1, min(self._limit, beside - 1))
-            self._asked_again = now + ASK_AGAIN
-            return
-        if beside >= self._limit and now >= self._asked_again:
+        if beside > 1 and statistics.median(seen) > (
+                GROWTH * self._alone() + NOISE):
+            self._limit = max(1, self._limit - 1)
+            self._no_more_until = now + ASK_AGAIN
+            seen.clear()
+        elif now >= self._no_more_until:
             self._limit = min(self._limit + 1, self._most)
+            self._seconds[self._limit].clear()
+
+    def _alone(self) -> float:
+        """Return how long one takes that has nobody beside it, seconds.
+
+        No longer than what any number took: the first may have come while the
+        back end was busy with something else.
+        """
+        return min((statistics.median(seen) for seen
+                    in self._seconds.values() if seen), default=math.inf)

@@ -63,9 +63,16 @@ class _EndedEarly:
     """
 
     volume: str
-    window: windows.Window
+    token: str
     claim: claims.Claim | None
+    left_changed: bool
     forgotten: float
+
+    def record(self, context: contexts.RequestContext, backup: str) -> None:
+        """Record once more what it came to."""
+        store.close_window(context, self.volume, self.token,
+                           record.StoredClaim(backup, self.claim),
+                           self.left_changed)
 
 
 class Backups:
@@ -104,6 +111,8 @@ class Backups:
             yield None
             return
         with self.queue.turn(plan) as turn:
+            if turn.waited:
+                plan = self._as_it_is_now(context, plan)
             window = self._prepare(context, plan)
             if window is None:
                 yield None
@@ -118,6 +127,7 @@ class Backups:
         """Keep a window open while the body runs."""
         done = threading.Event()
         self._windows[backup.id] = window, done
+        seen = fairness.Seen.UNKNOWN
         try:
             if turn.refused:
                 window.give_up(turn.refused)
@@ -125,9 +135,10 @@ class Backups:
             window.open()
             self.queue.slots.cast(turn)
             yield
+            seen = _seen(window)
         finally:
             try:
-                self.queue.slots.passed(turn, learn=window.covered)
+                self.queue.slots.passed(turn, seen)
                 self._close(context, backup, window)
             except Exception as error:
                 # No memory, no thread, a bug: the cast is out, and the backup
@@ -140,7 +151,7 @@ class Backups:
                                  f'unexpected error: {error}'), True)
             finally:
                 # Who waits for it is always told.
-                del self._windows[backup.id]
+                self._windows.pop(backup.id, None)
                 done.set()
 
     def close_window(self, context: contexts.RequestContext,
@@ -150,7 +161,7 @@ class Backups:
         Bounded: by the time that a release takes, here, and by the window's
         lease when another process has it. Taken over when that is gone.
         """
-        self.end_again(context)
+        self._end_again(context, backup.id)
         here = self._windows.get(backup.id)
         if here is not None:
             window, done = here
@@ -170,26 +181,31 @@ class Backups:
 
         :param host: this host, as cinder-backup calls it
         """
-        try:
-            self.end_again(context)
-        except Exception as error:
-            LOG.error('It cannot be seen which windows are on record.',
-                      exc_info=plain.error(error))
+        for backup in list(self._ended_early):
+            self._end_again(context, backup)
         self.recovery.begin(context, host)
 
-    def end_again(self, context: contexts.RequestContext) -> None:
+    def _end_again(self, context: contexts.RequestContext,
+                   backup: str) -> None:
         """See that what ended before its snapshot is on record as ended.
 
         Cinder's NFS driver, when its snapshot is made, writes the volume's
         admin metadata back as they were before: with the window open in them.
+        Never fails.
         """
-        for backup, ended in list(self._ended_early.items()):
-            if time.monotonic() > ended.forgotten:
-                self._ended_early.pop(backup, None)
-            elif store.is_open(context, ended.volume, ended.window.token):
-                store.attempt(_record_end, context, ended.volume, backup,
-                              ended.window, ended.claim,
-                              ended.window.left_changed)
+        ended = self._ended_early.get(backup)
+        if ended is None:
+            return
+        try:
+            if store.is_open(context, ended.volume, ended.token):
+                ended.record(context, backup)
+            elif time.monotonic() < ended.forgotten:
+                return
+        except Exception as error:
+            # The volume may be deleted by now.
+            LOG.debug('What is on record of backup %s cannot be seen.',
+                      backup, exc_info=plain.error(error))
+        self._ended_early.pop(backup, None)
 
     def claim(self, context: contexts.RequestContext,
               plan: plans.BackupPlan,
@@ -219,6 +235,21 @@ class Backups:
                 context, backup.volume_id, backup.id):
             return None
         return found
+
+    @staticmethod
+    def _as_it_is_now(context: contexts.RequestContext,
+                      plan: plans.BackupPlan) -> plans.BackupPlan:
+        """Return the plan after its turn was waited for.
+
+        The volume may be attached elsewhere by now.
+        """
+        try:
+            return dataclasses.replace(plan, volume=objects.Volume.get_by_id(
+                context, plan.volume.id))
+        except Exception as error:
+            LOG.error('Volume %s cannot be looked at again.', plan.volume.id,
+                      exc_info=plain.error(error))
+            return plan
 
     def _prepare(self, context: contexts.RequestContext,
                  plan: plans.BackupPlan) -> windows.Window | None:
@@ -305,13 +336,22 @@ class Backups:
                  {'backup': backup.id, 'volume': backup.volume_id,
                   'ms': claim.window_ms})
         told = None if window.exempt else claim
-        if not window.covered:
+        if window.late:
             self._ended_early[backup.id] = _EndedEarly(
-                backup.volume_id, window, told,
+                backup.volume_id, window.token, told, window.left_changed,
                 time.monotonic() + REMEMBERED)
         if store.attempt(_record_end, context, backup.volume_id, backup.id,
                          window, told, window.left_changed):
             steps.reached(steps.Step.CLOSED, window.token)
+
+
+def _seen(window: windows.Window) -> fairness.Seen:
+    """Return what the end of a window says of the back end."""
+    if not window.engaged:
+        return fairness.Seen.UNWATCHED
+    if window.late:
+        return fairness.Seen.LATE
+    return fairness.Seen.MADE if window.covered else fairness.Seen.UNKNOWN
 
 
 def _record_start(context: contexts.RequestContext, volume: str,

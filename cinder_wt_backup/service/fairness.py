@@ -18,11 +18,12 @@ simulation runs this very code (tests/reports/fairness).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import collections
 from collections.abc import Iterable
 import dataclasses
 import enum
 import itertools
+import math
 
 from cinder_wt_backup.service import backends
 
@@ -58,13 +59,24 @@ class State(enum.Enum):
     GONE = 'gone'               # has done with it, or given up
 
 
+class Seen(enum.Enum):
+    """What was seen of a snapshot that a back end was asked for."""
+
+    MADE = 'made'
+    LATE = 'late'               # not made when it was waited for no more
+    UNWATCHED = 'unwatched'     # no guest waited for it
+    UNKNOWN = 'unknown'         # nothing that tells about the back end
+
+
 @dataclasses.dataclass(eq=False)
 class Turn:
     """Somebody's turn, which may still have to come.
 
     :ivar since: when it came to be in its state, seconds
     :ivar given: when it was given a window, seconds; None: it was not yet
+    :ivar guests: seconds for which its guests were waited for
     :ivar beside: how many were at its back end at once, itself included
+    :ivar waited: whether it did not come at once
     :ivar refused: why it will never come; empty: it may
     """
 
@@ -73,8 +85,34 @@ class Turn:
     since: float
     state: State = State.WAITING
     given: float | None = None
+    guests: float = 0.0
     beside: int = 0
+    waited: bool = False
     refused: str = ''
+
+    def enter(self, state: State, now: float) -> None:
+        """Come to be in another state."""
+        if self.state in (State.OPENING, State.CLOSING):
+            self.guests += now - self.since
+        self.state, self.since = state, now
+
+
+class _Shares:
+    """Who has how much of the windows that are open."""
+
+    def __init__(self, opened: Iterable[Turn]) -> None:
+        self.projects: collections.Counter[str] = collections.Counter()
+        self.hosts: collections.Counter[str] = collections.Counter()
+        self.instances: set[str] = set()
+        self.at_backend: dict[str, list[Turn]] = collections.defaultdict(list)
+        for turn in opened:
+            self.projects[turn.wish.project] += 1
+            self.hosts.update(turn.wish.hosts)
+            self.instances |= turn.wish.instances
+            self.at_backend[turn.wish.backend].append(turn)
+
+    def of_host(self, turn: Turn) -> int:
+        return max((self.hosts[host] for host in turn.wish.hosts), default=0)
 
 
 class Fairness:
@@ -82,9 +120,9 @@ class Fairness:
 
     Next is whose project has fewest, then whose compute host has fewest, then
     who came first. An instance that was slow comes after all that were not.
-    The last quarter is for projects that have none; not for a host that has
-    half of all, and not for who was slow. A back end gets as many at once as
-    it is seen to stand.
+    The last quarter is for projects that have none; nobody whose compute host
+    has half of all gets one of these, and nobody who was slow. A back end gets
+    as many at once as it is seen to take.
 
     :param size: windows at once
     :param slow: seconds after which a guest counts as slow
@@ -93,64 +131,79 @@ class Fairness:
     def __init__(self, size: int, slow: float) -> None:
         self._size, self._slow_after = size, slow
         self._numbers = itertools.count()
-        self._turns: list[Turn] = []
+        self._waiting: dict[int, Turn] = {}     # by number
+        self._opened: dict[int, Turn] = {}
         self._slow: dict[str, float] = {}       # until when, by instance
         self._backends: dict[str, backends.Backend] = {}
 
     def ask(self, wish: Wish, now: float) -> Turn:
         """Take somebody on; may refuse whose project has most waiting."""
         turn = Turn(wish, next(self._numbers), now)
-        self._turns.append(turn)
-        self.give(now)
-        waiting = self._those(State.WAITING)
-        if len(waiting) > MOST_WAITING:
-            last = max(waiting, key=lambda each: (
-                _count(waiting, _project(each)), each.number))
-            last.refused = (f'{MOST_WAITING} backups waited for a window, '
-                            f'most of them of its project')
-            self.leave(last, now)
+        self._waiting[turn.number] = turn
+        if len(self._waiting) > MOST_WAITING:
+            self._refuse_one(now)
         return turn
 
-    def give(self, now: float) -> None:
-        """Give windows to whose turn it is."""
+    def give(self, now: float) -> list[Turn]:
+        """Give windows to whose turn it is; return them."""
         self._slow = {instance: until for instance, until
                       in self._slow.items() if until > now}
-        while (waiting := [each for each in self._those(State.WAITING)
-                           if self._may_have(each, now)]):
-            first = min(waiting, key=self._order)
-            first.given = now
-            _enter(first, State.OPENING, now)
+        given = []
+        while (turn := self._next(now)) is not None:
+            del self._waiting[turn.number]
+            self._opened[turn.number] = turn
+            turn.given = now
+            turn.enter(State.OPENING, now)
+            given.append(turn)
+        return given
 
     def cast(self, turn: Turn, now: float) -> None:
         """Note that its back end is asked for the snapshot."""
-        _enter(turn, State.CAST, now)
-        there = [each for each in self._those(State.CAST)
-                 if each.wish.backend == turn.wish.backend]
+        turn.enter(State.CAST, now)
+        there = [each for each in self._opened.values()
+                 if each.state is State.CAST
+                 and each.wish.backend == turn.wish.backend]
         for each in there:
             each.beside = max(each.beside, len(there))
 
-    def passed(self, turn: Turn, now: float, learn: bool) -> None:
-        """Note that its point in time has passed, or is waited for no more.
-
-        :param learn: whether the back end's time for it means anything
-        """
-        if learn:
-            self._backend(turn).took(now - turn.since, turn.beside, now)
-        _enter(turn, State.CLOSING, now)
+    def passed(self, turn: Turn, now: float, seen: Seen) -> None:
+        """Note that its point in time has passed, or is waited for no more."""
+        backend = self._backend(turn)
+        if seen is Seen.UNWATCHED:
+            backend.asked(now)
+        elif seen is not Seen.UNKNOWN:
+            backend.took(now - turn.since if seen is Seen.MADE else math.inf,
+                         turn.beside, now)
+        turn.enter(State.CLOSING, now)
 
     def leave(self, turn: Turn, now: float) -> None:
         """Note that it has done with its window, or waits no more."""
-        if turn.given is not None and now - turn.given > self._slow_after:
+        turn.enter(State.GONE, now)
+        if turn.guests > self._slow_after:
             self._slow.update(dict.fromkeys(
                 turn.wish.instances, now + PASSED_OVER))
-        _enter(turn, State.GONE, now)
-        self._turns.remove(turn)
+        self._waiting.pop(turn.number, None)
+        self._opened.pop(turn.number, None)
 
-    def _those(self, *states: State) -> list[Turn]:
-        return [each for each in self._turns if each.state in states]
+    def _refuse_one(self, now: float) -> None:
+        """Refuse the last of the project that has most waiting."""
+        projects = collections.Counter(
+            each.wish.project for each in self._waiting.values())
+        last = max(self._waiting.values(), key=lambda each: (
+            projects[each.wish.project], each.number))
+        last.refused = (f'{MOST_WAITING} backups waited for a window, most of '
+                        f'them of its project')
+        self.leave(last, now)
 
-    def _open(self) -> list[Turn]:
-        return self._those(State.OPENING, State.CAST, State.CLOSING)
+    def _next(self, now: float) -> Turn | None:
+        if len(self._opened) >= self._size:
+            return None
+        shares = _Shares(self._opened.values())
+        return min((turn for turn in self._waiting.values()
+                    if self._may_have(turn, shares, now)),
+                   key=lambda turn: (
+                       self._is_slow(turn), shares.projects[turn.wish.project],
+                       shares.of_host(turn), turn.number), default=None)
 
     def _backend(self, turn: Turn) -> backends.Backend:
         return self._backends.setdefault(turn.wish.backend,
@@ -159,46 +212,20 @@ class Fairness:
     def _is_slow(self, turn: Turn) -> bool:
         return not self._slow.keys().isdisjoint(turn.wish.instances)
 
-    def _order(self, turn: Turn) -> tuple[bool, int, int, int]:
-        return (self._is_slow(turn), self._of_project(turn),
-                self._of_host(turn), turn.number)
-
-    def _of_project(self, turn: Turn) -> int:
-        return _count(self._open(), _project(turn))
-
-    def _of_host(self, turn: Turn) -> int:
-        return _count(self._open(), lambda each: not turn.wish.hosts
-                      .isdisjoint(each.wish.hosts))
-
-    def _may_have(self, turn: Turn, now: float) -> bool:
-        opened = self._open()
-        free = self._size - len(opened)
-        if not free or any(each.wish.instances & turn.wish.instances
-                           for each in opened):
+    def _may_have(self, turn: Turn, shares: _Shares, now: float) -> bool:
+        if shares.instances & turn.wish.instances:
             return False
-        if self._is_slow(turn) and _count(opened, self._is_slow) >= max(
+        is_slow = self._is_slow(turn)
+        if is_slow and sum(map(self._is_slow, self._opened.values())) >= max(
                 1, self._size // SLOW_SHARE):
             return False
+        free = self._size - len(self._opened)
         if free <= self._size // RESERVE and (
-                self._is_slow(turn) or self._of_project(turn)
-                or self._of_host(turn) >= self._size // 2):
+                is_slow or shares.projects[turn.wish.project]
+                or shares.of_host(turn) >= self._size // 2):
             return False
-        there = [each for each in opened
-                 if each.wish.backend == turn.wish.backend]
+        there = shares.at_backend.get(turn.wish.backend, [])
         return self._backend(turn).has_room(
-            [(now - each.since) for each in there
+            [now - each.since for each in there
              if each.state is State.OPENING],
-            _count(there, lambda each: each.state is State.CAST), now)
-
-
-def _enter(turn: Turn, state: State, now: float) -> None:
-    turn.state, turn.since = state, now
-
-
-def _project(turn: Turn) -> Callable[[Turn], bool]:
-    """Return what tells whether another is of the same project."""
-    return lambda each: each.wish.project == turn.wish.project
-
-
-def _count(turns: Iterable[Turn], counts: Callable[[Turn], bool]) -> int:
-    return sum(map(counts, turns))
+            sum(each.state is State.CAST for each in there), now)

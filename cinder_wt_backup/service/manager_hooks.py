@@ -36,7 +36,9 @@ from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
 from cinder_wt_backup import plain
 from cinder_wt_backup.service import backup_windows
+from cinder_wt_backup.service import fairness
 from cinder_wt_backup.service import plan as plans
+from cinder_wt_backup.service import queue
 from cinder_wt_backup import steps
 
 LOG = logging.getLogger(__name__)
@@ -127,8 +129,8 @@ class _Steps:
                       context: contexts.RequestContext,
                       backup: objects.Backup) -> None:
         self._identify(manager)
-        plan = self._plan(context, backup)
-        if plan is None or plan.in_driver or not plan.has_window:
+        planned = self._plan(context, backup)
+        if planned is None:
             original(manager, context, backup)
             return
 
@@ -136,12 +138,15 @@ class _Steps:
             # In a thread of its own, as RPC does for each of its own.
             context.update_store()
             _unlimited(original)(manager, context, backup)
-        self._backups.queue.start(plan, go_on)
+        self._backups.queue.start(*planned, go_on)
 
     def stop(self, original: Original, service: services.Service) -> object:
-        self._backups.queue.stop()
-        self._backups.recovery.end()
-        return original(service)
+        try:
+            self._backups.queue.stop()
+            self._backups.recovery.end()
+        finally:
+            result = original(service)
+        return result
 
     def wait(self, original: Original, service: services.Service) -> object:
         try:
@@ -150,17 +155,22 @@ class _Steps:
             self._backups.queue.join()
 
     def _plan(self, context: contexts.RequestContext, backup: objects.Backup
-              ) -> plans.BackupPlan | None:
-        """Return what is to be done; None: that will be said later."""
+              ) -> tuple[plans.BackupPlan, fairness.Wish] | None:
+        """Return what is to be done, in a window of cinder-volume's snapshot.
+
+        None: there is none; or what is wrong will be told later, by Cinder.
+        """
         try:
             # As create_backup does, a moment later.
             backup.service = self._wrapped
-            return self._backups.plan(backup, objects.Volume.get_by_id(
+            plan = self._backups.plan(backup, objects.Volume.get_by_id(
                 context, backup.volume_id))
+            if plan.has_window and not plan.in_driver:
+                return plan, queue.wish_of(plan)
         except Exception as error:
             LOG.debug('Backup %s does not wait for its turn.', backup.id,
                       exc_info=plain.error(error))
-            return None
+        return None
 
     def _start_backup(self, original: Original,
                       manager: managers.BackupManager,
@@ -184,7 +194,7 @@ class _Steps:
         try:
             self._backups.close_window(context, backup)
         except Exception as error:
-            LOG.error('Backup %s goes on,  its window is left to its '
+            LOG.error('Backup %s goes on; its window is left to its '
                       'lease.', backup.id, exc_info=plain.error(error))
         return original(manager, context, backup, backup_device)
 

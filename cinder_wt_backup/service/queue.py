@@ -28,7 +28,6 @@ import threading
 from oslo_log import log as logging
 
 from cinder_wt_backup import conf
-from cinder_wt_backup import exceptions
 from cinder_wt_backup import plain
 from cinder_wt_backup.service import attachments
 from cinder_wt_backup.service import fairness
@@ -48,51 +47,64 @@ class Queue:
     def __init__(self, settings: conf.Settings) -> None:
         self.slots = slots.Slots(settings.max_windows,
                                  slow=settings.opening_timeout / 2)
-        self._timeout = settings.queue_timeout
+        self._settings = settings
         self._turns: dict[str, fairness.Turn] = {}
         self._threads: set[threading.Thread] = set()
 
-    def start(self, plan: plans.BackupPlan, go_on: Callable[[], object]
-              ) -> None:
-        """Go on with a backup when it is its turn: at once, or later.
+    def start(self, plan: plans.BackupPlan, wish: fairness.Wish,
+              go_on: Callable[[], object]) -> None:
+        """Start a backup here, if it is its turn, else in a thread of its own.
 
         :param go_on: comes to :meth:`turn`, unless the backup fails before
         """
-        backup = plan.backup.id
-        turn = self._turns[backup] = self.slots.ask(_wish(plan))
+        turn = self._turns[plan.backup.id] = self.slots.ask(wish)
         if turn.given is not None:
-            self._go_on(backup, go_on)
+            self._start(plan.backup.id, turn, go_on)
             return
         LOG.info('Backup %s waits for its turn: as many windows are open as '
-                 'may be, of its instance, its back end or in all.', backup)
-        thread = threading.Thread(target=self._go_on_later, daemon=True,
-                                  args=(backup, turn, go_on))
-        self._threads.add(thread)
+                 'may be, of its instance, its back end or in all.',
+                 plan.backup.id)
+        thread = threading.Thread(
+            target=self._start_apart, daemon=True,
+            args=(plan.backup.id, turn, go_on))
         try:
             thread.start()
+            self._threads.add(thread)
         except RuntimeError as error:
             # There are no threads left: it waits in this one.
             LOG.warning('Backup %(backup)s waits in a thread of RPC: '
-                        '%(error)s.', {'backup': backup, 'error': error})
-            self._threads.discard(thread)
-            self._go_on(backup, go_on)
+                        '%(error)s.',
+                        {'backup': plan.backup.id, 'error': error})
+            self._start(plan.backup.id, turn, go_on)
 
     @contextlib.contextmanager
     def turn(self, plan: plans.BackupPlan) -> Iterator[fairness.Turn]:
         """Wait until it is a backup's turn; the body has the window.
 
         Or none, when it did not come to be: ``refused`` says why.
+
+        :raises NoSlot: the service has to end, and nothing was begun yet
         """
         turn = self._turns.pop(plan.backup.id, None) or self.slots.ask(
-            _wish(plan))
+            wish_of(plan))
         try:
-            self._wait(turn)
+            self.slots.wait(turn, *self._patience(plan))
             yield turn
         finally:
             self.slots.leave(turn)
 
+    def _patience(self, plan: plans.BackupPlan) -> tuple[float, str]:
+        """Return for how long one may wait, and the option that says so.
+
+        Where the driver makes the snapshot, the transfer waits: it has one of
+        ``backup_max_operations``, as restores have.
+        """
+        if plan.in_driver:
+            return self._settings.lock_timeout, 'lock_timeout'
+        return self._settings.queue_timeout, 'queue_timeout'
+
     def stop(self) -> None:
-        """Have nobody wait any more: they go on without a window."""
+        """Have nobody wait any more: Cinder fails what has to."""
         self.slots.stop()
 
     def join(self) -> None:
@@ -100,11 +112,10 @@ class Queue:
         for thread in list(self._threads):
             thread.join()
 
-    def _go_on_later(self, backup: str, turn: fairness.Turn,
+    def _start_apart(self, backup: str, turn: fairness.Turn,
                      go_on: Callable[[], object]) -> None:
         try:
-            self._wait(turn)
-            self._go_on(backup, go_on)
+            self._start(backup, turn, go_on)
         except Exception as error:
             # As RPC would: Cinder has put the backup to error.
             LOG.error('Backup %s could not be started.', backup,
@@ -112,22 +123,19 @@ class Queue:
         finally:
             self._threads.discard(threading.current_thread())
 
-    def _go_on(self, backup: str, go_on: Callable[[], object]) -> None:
+    def _start(self, backup: str, turn: fairness.Turn,
+               go_on: Callable[[], object]) -> None:
         try:
             go_on()
         finally:
             # It may have failed before it came to its window.
-            unused = self._turns.pop(backup, None)
-            if unused is not None:
-                self.slots.leave(unused)
-
-    def _wait(self, turn: fairness.Turn) -> None:
-        with contextlib.suppress(exceptions.NoSlot):
-            # The turn has the reason.
-            self.slots.wait(turn, self._timeout)
+            if self._turns.get(backup) is turn:
+                del self._turns[backup]
+            self.slots.leave(turn)
 
 
-def _wish(plan: plans.BackupPlan) -> fairness.Wish:
+def wish_of(plan: plans.BackupPlan) -> fairness.Wish:
+    """Return what a backup's window shares with those of others."""
     wish = attachments.wish_of(plan.volume)
     # What the driver does by itself does not wait for cinder-volume.
     return dataclasses.replace(

@@ -55,8 +55,8 @@ ROUND = 60
 # Seconds until one that could not be released is tried again, at first and at
 # the most, and until it is given up once its lease has ended.
 FIRST_PAUSE, LAST_PAUSE = 5, 600
-GIVE_UP = 86400
-_Left = tuple[objects.Volume, record.OpenWindow]
+GIVE_UP, LEAST_TRIES = 86400, 5
+_Left = tuple['objects.Volume', record.OpenWindow]
 
 
 class Recovery:
@@ -112,9 +112,14 @@ class Recovery:
     def end(self) -> None:
         """Leave it to another process: this one ends."""
         self._ended = True
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        lock, self._lock = self._lock, None
+        try:
+            if lock is not None:
+                lock.release()
+        except Exception as error:
+            # Of whatever back end: the service has to end all the same.
+            LOG.warning('The lock of recovery was not released.',
+                        exc_info=plain.error(error))
 
     def _is_mine(self, host: str) -> bool:
         """Whether this process does it for its host."""
@@ -162,13 +167,23 @@ class Recovery:
                 volume, window = due.pop()
             except IndexError:
                 return
-            if release(context, volume, window, self._settings):
-                continue
-            if time.time() > window.ends + GIVE_UP:
-                _give_up(context, volume, window)
-                continue
-            tries = self._tries.setdefault(window.token, _Tries())
-            tries.put_off()
+            self._release_one(context, volume, window)
+
+    def _release_one(self, context: contexts.RequestContext,
+                     volume: objects.Volume,
+                     window: record.OpenWindow) -> None:
+        try:
+            # Others may have closed it since it was looked for.
+            if not store.is_open(context, volume.id, window.token) or (
+                    release(context, volume, window, self._settings)):
+                return
+        except Exception as error:
+            LOG.error('Volume %s cannot be looked at.', volume.id,
+                      exc_info=plain.error(error))
+        tries = self._tries.setdefault(window.token, _Tries())
+        tries.put_off()
+        if tries.count >= LEAST_TRIES and time.time() > window.ends + GIVE_UP:
+            _give_up(context, volume, window)
 
 
 @dataclasses.dataclass

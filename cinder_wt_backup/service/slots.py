@@ -35,62 +35,88 @@ class Slots:
 
     def __init__(self, size: int, slow: float) -> None:
         self._fairness = fairness.Fairness(size, slow)
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._told: dict[int, threading.Event] = {}     # by a turn's number
+        self._looked = 0.0
         self._stopped = False
 
     def ask(self, wish: fairness.Wish) -> fairness.Turn:
         """Ask for one; it may have to be waited for."""
-        with self._changed:
-            return self._fairness.ask(wish, time.monotonic())
+        with self._lock:
+            turn = self._fairness.ask(wish, time.monotonic())
+            self._told[turn.number] = threading.Event()
+            self._give()
+            return turn
 
-    def wait(self, turn: fairness.Turn, timeout: float) -> None:
-        """Wait for it.
+    def wait(self, turn: fairness.Turn, timeout: float, option: str) -> None:
+        """Wait until it is somebody's turn, or known that it will never be.
 
         :param timeout: seconds
-        :raises NoSlot: it did not come in time, or the process has to end
+        :param option: what that is called in cinder.conf
+        :raises NoSlot: the process has to end
         """
         end = time.monotonic() + timeout
-        with self._changed:
-            while turn.given is None:
-                now = time.monotonic()
-                if self._stopped:
-                    turn.refused = 'cinder-backup was told to stop'
-                elif now >= end:
-                    turn.refused = (f'no window could be opened for '
-                                    f'queue_timeout = {timeout:.0f} s, since '
-                                    f'others were open')
-                if turn.refused:
-                    raise exceptions.NoSlot(turn.refused)
-                self._changed.wait(min(LOOK_AGAIN, end - now))
-                self._fairness.give(time.monotonic())
-
-    # Of one that was refused there is nothing to note.
+        told = self._told.get(turn.number)
+        while told and turn.given is None and not turn.refused:
+            left = end - time.monotonic()
+            if self._stopped:
+                raise exceptions.NoSlot('cinder-backup was told to stop while '
+                                        'this backup waited for a window')
+            if left <= 0:
+                self._refuse(turn, f'no window could be opened for {option} = '
+                                   f'{timeout:.0f} s, since others were open')
+                return
+            turn.waited = True
+            told.wait(min(LOOK_AGAIN, left))
+            self._look_again()
 
     def cast(self, turn: fairness.Turn) -> None:
         """Note that its back end is asked for the snapshot."""
-        if turn.given is not None:
-            self._change(lambda now: self._fairness.cast(turn, now))
+        self._change(turn, lambda now: self._fairness.cast(turn, now))
 
-    def passed(self, turn: fairness.Turn, learn: bool) -> None:
-        """Note that its point in time has passed, or is waited for no more.
-
-        :param learn: whether the back end's time for it means anything
-        """
-        if turn.given is not None:
-            self._change(lambda now: self._fairness.passed(turn, now, learn))
+    def passed(self, turn: fairness.Turn, seen: fairness.Seen) -> None:
+        """Note that its point in time has passed, or is waited for no more."""
+        self._change(turn, lambda now: self._fairness.passed(turn, now, seen))
 
     def leave(self, turn: fairness.Turn) -> None:
         """Give it back, or wait for it no more; harmless when done twice."""
-        if turn.state is not fairness.State.GONE:
-            self._change(lambda now: self._fairness.leave(turn, now))
+        with self._lock:
+            self._told.pop(turn.number, None)
+            if turn.state is not fairness.State.GONE:
+                self._fairness.leave(turn, time.monotonic())
+                self._give()
 
     def stop(self) -> None:
-        """Have nobody wait any more."""
-        self._stopped = True
-        self._change(lambda now: None)
+        """Have nobody wait any more, and nobody be given a window."""
+        with self._lock:
+            self._stopped = True
+            for told in self._told.values():
+                told.set()
 
-    def _change(self, change: Callable[[float], None]) -> None:
-        with self._changed:
-            change(time.monotonic())
-            self._fairness.give(time.monotonic())
-            self._changed.notify_all()
+    def _change(self, turn: fairness.Turn,
+                change: Callable[[float], None]) -> None:
+        """Note what has become of a turn; one without a window has nothing."""
+        with self._lock:
+            if turn.given is not None and (
+                    turn.state is not fairness.State.GONE):
+                change(time.monotonic())
+                self._give()
+
+    def _refuse(self, turn: fairness.Turn, why: str) -> None:
+        with self._lock:
+            if turn.given is None:
+                turn.refused = turn.refused or why
+
+    def _look_again(self) -> None:
+        """Give windows once a second, whoever of those that wait does it."""
+        with self._lock:
+            if time.monotonic() - self._looked >= LOOK_AGAIN:
+                self._give()
+
+    def _give(self) -> None:
+        self._looked = time.monotonic()
+        if self._stopped:
+            return
+        for turn in self._fairness.give(self._looked):
+            if turn.number in self._told:
+                self._told[turn.number].set()

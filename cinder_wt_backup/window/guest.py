@@ -37,9 +37,6 @@ LOG = logging.getLogger(__name__)
 CRASH = claims.Level.CRASH
 # How often a guest with another window, or freeze, is asked again, seconds.
 BUSY_POLL = 2
-# And not when so few seconds are left: then it could only be said that they
-# were too few.
-LAST_TRY = 1
 # How often one that does not answer is looked for again, seconds: there is a
 # moment of a live migration in which it runs at neither host.
 RELEASE_POLL = 1
@@ -151,7 +148,7 @@ class GuestWindow:
         for method in self._methods(guest):
             try:
                 _patiently(functools.partial(self._try, method),
-                           guest.agent.end.left)
+                           guest.agent.end.left - self._settings.agent_timeout)
                 return
             except (exceptions.CommandBlocked,
                     exceptions.GuardianUnable) as error:
@@ -272,13 +269,14 @@ def recover(target: reach.Target, token: str, frozen: bool,
 def _patiently(engage: Callable[[], None], patience: float) -> None:
     """Engage; wait for another window in the guest, or another freeze.
 
-    :param patience: seconds; after it, what is in the way is raised
+    :param patience: seconds; after it, what is in the way is raised, as long
+        as there is time for one more try
     """
     tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(
             (exceptions.GuardianBusy, exceptions.GuestFrozen)),
         wait=tenacity.wait_fixed(BUSY_POLL), reraise=True,
-        stop=tenacity.stop_after_delay(patience - BUSY_POLL - LAST_TRY),
+        stop=tenacity.stop_after_delay(patience - BUSY_POLL),
         sleep=time.sleep,
     )(engage)
 

@@ -47,6 +47,7 @@ class Window:
     :param before_freeze: is told the token before a guest is frozen
     :ivar token: its name, in the guests and on record
     :ivar passed: to be set when the point in time has passed
+    :ivar late: whether that was waited for in vain
     """
 
     def __init__(self, targets: Sequence[reach.Target],
@@ -63,6 +64,7 @@ class Window:
         self._opened = 0.0
         self._given_up = ''
         self.passed = threading.Event()
+        self.late = False
 
     @property
     def exempt(self) -> bool:
@@ -70,10 +72,14 @@ class Window:
         return all(guest.shut_off for guest in self._guests)
 
     @property
+    def engaged(self) -> bool:
+        """Whether a guest was made consistent."""
+        return any(guest.engaged for guest in self._guests)
+
+    @property
     def covered(self) -> bool:
-        """Whether a guest was consistent when the point in time passed."""
-        return not self._not_covered and any(
-            guest.engaged for guest in self._guests)
+        """Whether a guest was so when the point in time passed."""
+        return self.engaged and not self._not_covered
 
     @property
     def longest_opening(self) -> int:
@@ -119,7 +125,7 @@ class Window:
 
         :param finished: asked every 100 ms; may raise BackupGone
         """
-        if not any(guest.engaged for guest in self._guests):
+        if not self.engaged:
             return
         deadline = time.monotonic() + self._settings.window_timeout
         while time.monotonic() < deadline:
@@ -135,6 +141,7 @@ class Window:
                 LOG.error('It cannot be seen whether the snapshot is '
                           'finished; looking again.',
                           exc_info=plain.error(error))
+        self.late = True
         self._not_covered = (
             f'the snapshot was not finished after window_timeout = '
             f'{self._settings.window_timeout} s; if the back end copies the '
@@ -158,7 +165,7 @@ class Window:
         claim = claims.worst(parts)
         if self._not_covered:
             claim = claim.lowered(claims.Level.FLUSHED, self._not_covered)
-        if any(guest.engaged for guest in self._guests):
+        if self.engaged:
             claim = dataclasses.replace(claim, window_ms=round(
                 1000 * (time.monotonic() - self._opened)))
         return claim

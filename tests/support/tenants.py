@@ -100,6 +100,7 @@ class Cloud:
 
     def _ask(self, backup: Backup) -> None:
         self._asked.append((self._fair.ask(backup.wish, self._now), backup))
+        self._fair.give(self._now)
 
     def _open(self) -> None:
         """Open the windows of those whose turn it is."""
@@ -130,7 +131,8 @@ class Cloud:
                 self._passed(*each)
 
     def _passed(self, turn: fairness.Turn, backup: Backup) -> None:
-        self._fair.passed(turn, self._now, learn=not backup.hostile)
+        self._fair.passed(turn, self._now, fairness.Seen.UNWATCHED
+                          if backup.hostile else fairness.Seen.MADE)
         backup.passed = self._now
         self._after(self._settings.closing_timeout if backup.hostile
                     else CLOSING, lambda: self._leave(turn, backup))

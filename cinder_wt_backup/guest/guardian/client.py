@@ -86,6 +86,7 @@ class Guardian:
                  timeout: int) -> None:
         self._agent = guest_agent
         self._token = token
+        self._least = timeout
         self._timeout = max(timeout, SHORTEST)
 
     def start(self, request: StartRequest) -> reports.Start:
@@ -108,7 +109,14 @@ class Guardian:
         raise self._unknown(status)
 
     def _start(self, request: StartRequest) -> tuple[int, str]:
-        """Run it; with less time than it may take, the drain is cut."""
+        """Run it; with less time than it may take, the drain is cut.
+
+        :raises TooLate: there is too little for anything
+        """
+        if self._agent.end.left < self._least:
+            raise exceptions.TooLate(
+                f'there were only {self._agent.end.left:.0f} s left to make '
+                f'instance {self._agent.instance} write-through')
         whole = self._limit(request.drain + self._timeout)
         drain = min(request.drain, max(0, whole - self._timeout))
         return self._run(

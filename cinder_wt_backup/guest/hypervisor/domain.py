@@ -56,8 +56,13 @@ class Domain:
                  described: description.Description, instance: str) -> None:
         self.instance = instance
         self._host = host
-        self._domain = domain
+        self._domain: libvirt.virDomain | None = domain
         self._description = described
+
+    def let_go(self) -> 'libvirt.virDomain | None':
+        """Return libvirt's object; nothing can be asked of it any more."""
+        held, self._domain = self._domain, None
+        return held
 
     def disk(self, volume: str, project: str, source: str | None
              ) -> description.Disk:
@@ -118,11 +123,14 @@ class Domain:
         :raises AgentError: what it answered is none
         :raises HostUnreachable: the connection is lost, or nobody was asked
         """
+        if self._domain is None:
+            raise exceptions.HostUnreachable(
+                f'the connection to {self._host.uri} was closed')
         whole = min(whole + LIBVIRT_SYNC, timeout + LIBVIRT_SYNC
                     + LIBVIRT_LOCK)
         try:
             return str(self._host.ask(
-                f'{self._host.uri} {self.instance}', whole,
+                f'{self._host.uri}, for instance {self.instance},', whole,
                 libvirt_qemu.qemuAgentCommand, self._domain, command,
                 math.ceil(timeout), 0))
         except TimeoutError as error:

@@ -68,6 +68,7 @@ class Hypervisor:
         self._timeout = timeout
         self._end = end
         self._connection: libvirt.virConnect | None = None
+        self._domains: list[domains.Domain] = []
 
     def __enter__(self) -> 'Hypervisor':
         """Connect.
@@ -87,9 +88,12 @@ class Hypervisor:
 
     def __exit__(self, *args: object) -> None:
         if self._connection is not None:
-            with contextlib.suppress(exceptions.WriteThroughError,
-                                     libvirt.libvirtError):
-                self._call_within(self._timeout, self._connection.close)
+            # The last reference to one ends it, which blocks.
+            close = self._connection.close
+            held = [self._connection, *(
+                domain.let_go() for domain in self._domains)]
+            self._connection = None
+            blocking.let_go(held, close)
 
     def running(self) -> int:
         """Return how many instances run there.
@@ -111,6 +115,15 @@ class Hypervisor:
         :raises DomainNotRunning: it is, but its guest does not run
         :raises HostUnreachable: the connection was lost
         """
+        try:
+            return self._domain(instance)
+        except exceptions.WriteThroughError as error:
+            # Whoever keeps the error must not keep what libvirt gave: the end
+            # of that blocks.
+            error.__cause__ = error.__context__ = None
+            raise error.with_traceback(None) from None
+
+    def _domain(self, instance: str) -> domains.Domain:
         assert self._connection is not None
         try:
             domain = self.call(self._connection.lookupByUUIDString, instance)
@@ -124,8 +137,10 @@ class Hypervisor:
             raise exceptions.DomainNotFound(
                 f'instance {instance} is not to be had at {self.uri}: '
                 f'{plain.text(error)}') from error
-        return domains.Domain(self, domain,
-                              descriptions.read(xml, instance), instance)
+        found = domains.Domain(self, domain,
+                               descriptions.read(xml, instance), instance)
+        self._domains.append(found)
+        return found
 
     def _opened(self) -> 'libvirt.virConnect':
         """Connect with the credentials of libvirt's auth.conf.
@@ -181,7 +196,7 @@ class Hypervisor:
         try:
             return blocking.call(place, timeout, function, *args)
         except blocking.NotCalledError as error:
-            raise self._not_asked(error) from error
+            raise self._not_asked(error, place) from error
         except libvirt.libvirtError as error:
             if not self._is_lost(error):
                 raise
@@ -194,10 +209,10 @@ class Hypervisor:
             f'libvirt at {self.uri} did not answer within {timeout:.0f} s: '
             f'look at libvirtd there')
 
-    def _not_asked(self, error: blocking.NotCalledError
+    def _not_asked(self, error: blocking.NotCalledError, place: str = ''
                    ) -> exceptions.HostUnreachable:
         return exceptions.HostUnreachable(
-            f'libvirt at {self.uri} was not asked: {error}')
+            f'libvirt at {place or self.uri} was not asked: {error}')
 
     def _refused(self, error: 'libvirt.libvirtError',
                  asked: bool) -> exceptions.HostUnreachable:

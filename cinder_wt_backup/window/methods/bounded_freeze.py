@@ -29,6 +29,8 @@ LOG = logging.getLogger(__name__)
 
 # How often an agent that did not thaw in time is told again, seconds.
 THAW_AGAIN = 1
+# How many times longer than another answer a freeze by VSS may take.
+VSS_PATIENCE = 3
 
 
 class BoundedFreeze:
@@ -86,6 +88,8 @@ class BoundedFreeze:
                 if self._may_be_frozen(error):
                     self._thaw_all()
                 self._thaw_is_due = False
+            if self._thaw_is_due:
+                self._start_timer(THAW_AGAIN)
             raise
         self.began = True
         self._start_timer(self._timeout)
@@ -96,7 +100,11 @@ class BoundedFreeze:
         self._timer.start()
 
     def _freeze_all(self, mountpoints: Sequence[str]) -> None:
-        self._count = self._guest.agent.freeze(mountpoints)
+        # In a guest without programs, such as Windows, VSS waits for all who
+        # write. In others the guest ends a freeze by itself, and must not do
+        # so before it has come.
+        self._count = self._guest.agent.freeze(
+            mountpoints, 1 if self._guest.runs_programs() else VSS_PATIENCE)
         if self._count != len(mountpoints):
             raise exceptions.AgentError(
                 f'{self._count} of {len(mountpoints)} file systems could be '
@@ -149,7 +157,7 @@ class BoundedFreeze:
                 self._timer.cancel()
             thawed, failed = self._thaw_all()
             self._thaw_is_due = False
-            if self._timer is None:
+            if not self.began:
                 return False
             self.milliseconds = round(1000 * (time.monotonic() - self._since))
             if thawed != self._count:

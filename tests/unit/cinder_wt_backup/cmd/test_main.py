@@ -106,7 +106,7 @@ class CommandTest(base.CinderTestCase):
     def test_benchmark_says_why_there_is_nothing_to_measure(self) -> None:
         status, _out, err = self.run_command('benchmark', self.volume().id)
         self.assertEqual(1, status)
-        self.assertIn('something else than an instance', err)
+        self.assertIn('is attached to nothing', err)
 
     def test_help_needs_no_configuration(self) -> None:
         self.config = '/nowhere'

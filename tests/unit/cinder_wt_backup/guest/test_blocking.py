@@ -38,6 +38,7 @@ def held():
             blocking.call('here', 5, print, 'called')
         except blocking.NotCalledError as error:
             print(error)
+        blocking.let_go([], lambda: print('let go'))
 
 left = held()
 next(left)
@@ -70,9 +71,9 @@ class CallTest(base.TestCase):
         def thread(**_how: Any) -> None:
             raise RuntimeError("can't start new thread")
         self.useFixture(fixtures.MonkeyPatch(
-            'cinder_wt_backup.guest.blocking._native',
-            lambda name: types.SimpleNamespace(Thread=thread,
-                                               Lock=threading.Lock)))
+            'cinder_wt_backup.guest.blocking._threading',
+            lambda: types.SimpleNamespace(Thread=thread,
+                                          Lock=threading.Lock)))
         self.assertRaises(blocking.NotCalledError, blocking.call, 'here', 5,
                           max, 3, 7)
 
@@ -100,6 +101,13 @@ class CallTest(base.TestCase):
                 return
             time.sleep(0.01)
         self.fail(f'{threads()} threads instead of {before}')
+
+    def test_no_call_leaves_a_descriptor(self) -> None:
+        blocking.call('here', 5, max, 3, 7)
+        before = len(os.listdir('/proc/self/fd'))
+        for _ in range(200):
+            blocking.call('here', 5, max, 3, 7)
+        self.assertLess(len(os.listdir('/proc/self/fd')), before + 10)
 
     def test_what_hangs_is_not_called_again_before_it_is_back(self) -> None:
         self.assertRaises(TimeoutError, blocking.call, 'here', 0.1, block, 1)

@@ -57,9 +57,12 @@ class GuestTest(base.GuestTestCase):
         with reach.connect(self.target(), 5, end) as guest:
             guest.require(fake.EXEC)
             guest.mounts()
-            self.assertRaises(exceptions.TooLate, guest.agent.is_frozen)
-        self.assertEqual(['guest-info', 'guest-get-fsinfo'],
-                         self.domain.agent.commands)
+            self.assertRaises(exceptions.TooLate, guest.mounts)
+            # What ends a freeze is asked all the same.
+            self.assertFalse(guest.agent.is_frozen())
+            self.assertEqual(0, guest.agent.thaw())
+        self.assertEqual(['guest-info', 'guest-get-fsinfo', fake.FREEZE_STATUS,
+                          fake.THAW], self.domain.agent.commands)
 
     def test_so_do_its_hosts(self) -> None:
         self.libvirt.hang = 0.4

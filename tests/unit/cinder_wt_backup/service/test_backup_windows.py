@@ -22,6 +22,7 @@ from oslo_db import exception as db_exception
 from oslo_utils import timeutils
 
 from cinder_wt_backup.claims import claim as claims
+from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest.hypervisor import host as compute_host
 from cinder_wt_backup.service import backup_windows
 from cinder_wt_backup.service import owners
@@ -239,11 +240,13 @@ class EndedEarlyTest(BackupsTestCase):
         super().setUp()
         self.subject = self.requested()
         self.id = self.subject[0].id
-        with self.window(*self.subject):
+        self.process = self.another(window_timeout=1)
+        with self.window(*self.subject) as window:
             # Cinder's NFS driver has loaded the volume by now, and saves it
             # when its snapshot is made.
             loaded = objects.Volume.get_by_id(self.context, self.id)
             before = dict(loaded.admin_metadata)
+            window.wait(lambda: False)
         loaded.admin_metadata_update(before, True)
         self.subject[1].temp_volume_id = self.id
 
@@ -259,6 +262,13 @@ class EndedEarlyTest(BackupsTestCase):
         self.process.look_after(self.context, 'testhost')
         self.another().close_window(self.context, self.subject[1])
         self.assertEqual(Level.FLUSHED, self.claim(*self.subject).level)
+
+    def test_a_volume_that_is_gone_keeps_nobody_from_his_window(self) -> None:
+        other = self.requested()
+        objects.Volume.get_by_id(self.context, self.id).destroy()
+        self.process.look_after(self.context, 'testhost')
+        self.assertEqual(Level.WRITE_THROUGH, self.make(*other).level)
+        self.process.close_window(self.context, other[1])
 
     def test_a_later_window_is_not_ended_by_it(self) -> None:
         store.open_window(self.context, self.id, record.OpenWindow(
@@ -285,9 +295,8 @@ class SlotTest(BackupsTestCase):
         first, second = self.requested(), self.requested()
         with self.window(*first, process):
             process.queue.stop()
-            proof = self.make(*second, process)
-        self.assertEqual(Level.CRASH, proof.level)
-        self.assertIn('was told to stop', proof.reason)
+            self.assertRaises(exceptions.NoSlot, self.make, *second, process)
+        self.assertEqual([], self.guardian.arguments)
 
     def test_a_window_that_closes_makes_room(self) -> None:
         process = self.another(max_windows=1)

@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+from cinder_wt_backup.service import backends
 from cinder_wt_backup.service import fairness
 from tests.support import bounded
 from tests.support import tenants
@@ -31,10 +32,12 @@ class FairnessTestCase(bounded.TestCase):
             instance: str = '', backend: str = '') -> fairness.Turn:
         """Ask for a window; on a back end of its own, if none is named."""
         self.number += 1
-        return self.fair.ask(fairness.Wish(
+        turn = self.fair.ask(fairness.Wish(
             project, frozenset({instance or f'instance {self.number}'}),
             frozenset({host}), backend or f'back end {self.number}'),
             self.now)
+        self.fair.give(self.now)
+        return turn
 
     def fill(self, project: str = 'a') -> list[fairness.Turn]:
         """Have a project take what it can get."""
@@ -44,6 +47,7 @@ class FairnessTestCase(bounded.TestCase):
         return turns[:6]
 
     def leave(self, turn: fairness.Turn, after: float = 1) -> None:
+        """Have its guests take so long to open, and then be done."""
         self.now += after
         self.fair.leave(turn, self.now)
         self.fair.give(self.now)
@@ -122,6 +126,18 @@ class SlowTest(FairnessTestCase):
         self.assertEqual([State.WAITING, State.OPENING],
                          [slow.state, other.state])
 
+    def test_a_slow_back_end_makes_no_guest_slow(self) -> None:
+        turn = self.ask(instance='its')
+        self.fair.cast(turn, self.now)
+        self.now += SLOW + 1
+        self.fair.passed(turn, self.now, fairness.Seen.MADE)
+        self.leave(turn)
+        opened = self.fill('a')
+        first, second = self.ask('a', instance='its'), self.ask('a')
+        self.leave(opened[0])
+        self.assertEqual([State.OPENING, State.WAITING],
+                         [first.state, second.state])
+
     def test_they_have_no_more_than_a_quarter(self) -> None:
         for number in range(4):
             self.leave(self.ask(instance=f'slow {number}'), after=SLOW + 1)
@@ -145,15 +161,17 @@ class BackendTest(FairnessTestCase):
 
     def make(self, *seconds: float) -> None:
         """Have snapshots made side by side that take so long."""
-        turns = [self.ask(f'{number}', backend='ceph')
+        turns = [self.ask(f'{number}', f'host {number}', backend='ceph')
                  for number, _ in enumerate(seconds)]
-        self.assertEqual({State.OPENING}, {turn.state for turn in turns})
         for turn in turns:
+            # What is got ready while others are made counts as well.
+            self.fair.give(self.now)
+            self.assertEqual(State.OPENING, turn.state)
             self.fair.cast(turn, self.now)
         began = self.now
         for turn, took in sorted(zip(turns, seconds), key=lambda one: one[1]):
             self.now = began + took
-            self.fair.passed(turn, self.now, learn=True)
+            self.fair.passed(turn, self.now, fairness.Seen.MADE)
             self.fair.leave(turn, self.now)
 
     def stands(self) -> int:
@@ -161,7 +179,7 @@ class BackendTest(FairnessTestCase):
         turns = [self.ask(f'{number}', f'host {number}', backend='ceph')
                  for number in range(8)]
         opened = sum(turn.state is State.OPENING for turn in turns)
-        for turn in turns:
+        for turn in reversed(turns):
             self.fair.leave(turn, self.now)
         return opened
 
@@ -170,22 +188,57 @@ class BackendTest(FairnessTestCase):
 
     def test_more_as_long_as_they_take_no_longer(self) -> None:
         self.make(1)
-        self.make(1, 1.1)
+        for _ in range(2):
+            self.make(1, 1.1)
         self.make(1, 1, 1.2)
         self.assertEqual(4, self.stands())
 
+    def test_one_that_is_late_for_any_reason_changes_nothing(self) -> None:
+        self.make(1)
+        self.make(1, 1.1)
+        self.make(1, 9)
+        self.assertEqual(3, self.stands())
+
     def test_fewer_where_they_wait_for_each_other(self) -> None:
         self.make(1)
-        self.make(2, 2)
+        for _ in range(2):
+            self.make(2, 2)
         self.assertEqual(1, self.stands())
         self.make(1)
         self.assertEqual(1, self.stands())
 
     def test_it_is_asked_for_more_again_later(self) -> None:
         self.make(1)
-        self.make(2, 2)
-        self.now += 601
+        for _ in range(2):
+            self.make(2, 2)
+        self.now += backends.ASK_AGAIN + 1
         self.make(1)
+        self.assertEqual(2, self.stands())
+
+    def test_a_first_one_that_was_slow_is_not_taken_for_usual(self) -> None:
+        self.make(30)       # it was busy with something else
+        for _ in range(2):
+            self.make(2, 2)
+        for _ in range(2):
+            self.make(4, 4, 4)
+        self.assertLess(self.stands(), 4)
+
+    def test_where_all_are_late_nothing_is_gained_by_waiting(self) -> None:
+        turn = self.ask(backend='ceph')
+        self.fair.cast(turn, self.now)
+        self.fair.passed(turn, self.now + 60, fairness.Seen.LATE)
+        self.fair.leave(turn, self.now + 60)
+        self.assertEqual(2, self.stands())
+
+    def test_what_no_guest_waits_for_takes_its_time_there_too(self) -> None:
+        self.make(1)
+        turn = self.ask(backend='ceph')
+        self.fair.cast(turn, self.now)
+        self.fair.passed(turn, self.now, fairness.Seen.UNWATCHED)
+        self.fair.leave(turn, self.now)
+        # Of two at a time, each takes a second.
+        self.assertEqual(0, self.stands())
+        self.now += 0.6
         self.assertEqual(2, self.stands())
 
     def test_who_takes_long_to_open_does_not_keep_it_from_others(self) -> None:

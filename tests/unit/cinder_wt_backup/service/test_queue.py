@@ -13,7 +13,9 @@
 import threading
 import time
 from typing import Any
+from unittest import mock
 
+from cinder import context
 from cinder import objects
 from cinder import service
 import fixtures
@@ -53,8 +55,9 @@ class QueueTest(base.BackupTestCase):
     def ask(self, **values: Any) -> objects.Backup:
         """Have a backup requested, by a thread of RPC."""
         backup = self.backup(self.attached(), **values)
-        self.manager.create_backup(
-            self.context, cinder.through_rpc(self.context, backup))
+        # Each request has a context of its own.
+        own = context.get_admin_context()
+        self.manager.create_backup(own, cinder.through_rpc(own, backup))
         return backup
 
     def all_made(self, *backups: objects.Backup) -> list[str]:
@@ -90,15 +93,13 @@ class QueueTest(base.BackupTestCase):
         reset.status = 'error'
         reset.save()
         self.assertEqual('write-through', self.all_made(reset, backup)[1])
-        self.assertEqual('in-use', objects.Volume.get_by_id(
-            self.context, reset.volume_id).status)
 
     def test_without_a_thread_it_waits_in_that_of_rpc(self) -> None:
         start = threading.Thread.start
 
         def fail(thread: threading.Thread) -> None:
             if getattr(thread, '_target', None) == (
-                    cinder.process().queue._go_on_later):
+                    cinder.process().queue._start_apart):
                 raise RuntimeError("can't start new thread")
             start(thread)
         self.useFixture(fixtures.MonkeyPatch('threading.Thread.start', fail))
@@ -107,14 +108,35 @@ class QueueTest(base.BackupTestCase):
         backup = self.ask()
         self.assertEqual(['write-through'], self.all_made(backup))
 
-    def test_told_to_stop_the_service_ends_with_all_of_them_started(self
-                                                                    ) -> None:
+    def test_told_to_stop_who_waits_is_failed_by_cinder(self) -> None:
+        # As its clean-up would at the next start.
         backups = [self.ask() for _ in range(3)]
         process = service.Service('testhost', 'cinder-backup', 'cinder-backup',
                                   'cinder.backup.manager.BackupManager',
                                   service_name='backup')
         process.stop()
         process.wait()
-        self.assertEqual(4, len(self.cinder_volume.casts))
-        self.assertEqual(['crash'] * 3, self.all_made(*backups))
-        self.assertIn('was told to stop', backups[0].metadata[REASON])
+        self.assertEqual(1, len(self.cinder_volume.casts))
+        self.assertEqual(['error'] * 3, self.all_made(*backups))
+        self.assertIn('was told to stop', backups[0].fail_reason)
+
+    def test_a_lock_that_cannot_be_released_keeps_no_service(self) -> None:
+        process = service.Service('testhost', 'cinder-backup', 'cinder-backup',
+                                  'cinder.backup.manager.BackupManager',
+                                  service_name='backup')
+        self.useFixture(fixtures.MonkeyPatch(
+            'tooz.drivers.file.FileLock.release',
+            mock.Mock(side_effect=RuntimeError('etcd is away'))))
+        stopped = self.useFixture(fixtures.MockPatch(
+            'oslo_service.service.Service.stop')).mock
+        process.stop()
+        stopped.assert_called_once_with(graceful=True)
+
+    def test_a_volume_that_was_detached_meanwhile_is_told(self) -> None:
+        backup = self.ask()
+        for row in objects.VolumeAttachmentList.get_all_by_volume_id(
+                self.context, backup.volume_id):
+            row.destroy()
+        self.assertEqual(['crash'], self.all_made(backup))
+        self.assertIn('attached to nothing',
+                      backup.metadata[REASON])

@@ -251,6 +251,11 @@ class ManyTest(RecoverTestCase):
         domain.channel = ''
         notify = self.useFixture(fixtures.MockPatch(
             'cinder.volume.volume_utils.notify_about_volume_usage')).mock
+        self.useFixture(fixtures.MonkeyPatch(
+            'cinder_wt_backup.service.recovery.FIRST_PAUSE', 0))
+        for _ in range(recovery.LEAST_TRIES - 1):
+            self.assertNotIn('not tried any more', self.recover())
+        self.assertEqual(1, len(self.open_windows()))
         self.assertIn('not tried any more', self.recover())
         self.assertEqual([], self.open_windows())
         self.assertEqual('write_through.given_up', notify.call_args[0][2])
