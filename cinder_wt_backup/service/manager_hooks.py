@@ -48,7 +48,6 @@ Original = Callable[..., Any]
 LIMIT = '_semaphore'
 
 
-# What we rely on: where, and the parameters, which we pass on one by one.
 def is_configured(options: cfg.ConfigOpts, name: str) -> bool:
     """Whether this process is a cinder-backup that has us as its driver."""
     return 'backup_driver' in options and options.backup_driver == name

@@ -36,7 +36,7 @@ from cinder_wt_backup import plain
 PORTS = {'tcp': 16509, 'tls': 16514}
 # A dead connection ends after this many seconds times this many tries.
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 5, 3
-# A round of the event loop: the process, when it ends, waits for it.
+# A round of the event loop, which keepalives need.
 LOOP_MS = 1000
 _Result = TypeVar('_Result')
 # Any call may find that the connection is gone.
