@@ -14,7 +14,7 @@ THREADS := export OS_CINDER_DISABLE_EVENTLET_PATCHING=true;
 .DEFAULT_GOAL := help
 .PHONY: help install cloud test pep8 unit native inside storm cinder-tests \
 	releases functional system faults matrix pulse drivers demo fairness \
-	benchmark status down destroy picture
+	records benchmark status down destroy picture
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -81,6 +81,9 @@ demo: ## stock Cinder and the plugin side by side, in a real cloud
 
 fairness: install ## how long backups wait beside hostile tenants, simulated
 	@$(PYTHON) -m tests.reports.fairness $(FAIRNESS)
+
+records: install ## how long open windows are looked for among many volumes
+	@$(PYTHON) -m tests.reports.records $(RECORDS)
 
 benchmark: cloud ## how long a window takes
 	@$(PYTHON) -m tests.reports.benchmark $(BENCHMARK)

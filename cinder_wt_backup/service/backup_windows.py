@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import contextlib
-import dataclasses
 import threading
 import time
 
@@ -33,11 +32,11 @@ from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.ondisk import reader
 from cinder_wt_backup import plain
-from cinder_wt_backup.service import attachments
+from cinder_wt_backup.service import ended_early
 from cinder_wt_backup.service import fairness
 from cinder_wt_backup.service import owners
 from cinder_wt_backup.service import plan as plans
-from cinder_wt_backup.service import process
+from cinder_wt_backup.service import preparation
 from cinder_wt_backup.service import queue
 from cinder_wt_backup.service import record
 from cinder_wt_backup.service import recovery
@@ -50,29 +49,6 @@ LOG = logging.getLogger(__name__)
 
 # How often another process's claim is looked for, seconds.
 POLL = 0.5
-# For how long it is remembered that a window ended before its snapshot,
-# seconds.
-REMEMBERED = 6 * 3600
-
-
-@dataclasses.dataclass(frozen=True)
-class _EndedEarly:
-    """A window that ended before its snapshot was seen to be made.
-
-    :ivar forgotten: when nobody needs this any more, on this process's clock
-    """
-
-    volume: str
-    token: str
-    claim: claims.Claim | None
-    left_changed: bool
-    forgotten: float
-
-    def record(self, context: contexts.RequestContext, backup: str) -> None:
-        """Record once more what it came to."""
-        store.close_window(context, self.volume, self.token,
-                           record.StoredClaim(backup, self.claim),
-                           self.left_changed)
 
 
 class Backups:
@@ -88,7 +64,7 @@ class Backups:
         self.queue = queue.Queue(settings)
         self.recovery = recovery.Recovery(settings)
         self._windows: dict[str, tuple[windows.Window, threading.Event]] = {}
-        self._ended_early: dict[str, _EndedEarly] = {}
+        self._ended_early = ended_early.EndedEarly()
 
     def plan(self, backup: objects.Backup,
              volume: objects.Volume) -> plans.BackupPlan:
@@ -106,16 +82,20 @@ class Backups:
         The body has the point in time made and then calls the window's
         ``wait`` or ``cover``. None: there is nothing to do. The claim is on
         record when this ends; only the body's own errors come out of it.
+
+        :raises NoSlot: the service has to end; the body was not run
         """
         if not plan.has_window:
             yield None
             return
         with self.queue.turn(plan) as turn:
             if turn.waited:
-                plan = self._as_it_is_now(context, plan)
-            window = self._prepare(context, plan)
+                plan = preparation.as_it_is_now(context, plan)
+            window = preparation.prepare(context, plan, self._settings)
             if window is None:
+                self.queue.slots.cast(turn)
                 yield None
+                self.queue.slots.passed(turn, fairness.Seen.UNWATCHED)
                 return
             with self._opened(context, plan.backup, window, turn):
                 yield window
@@ -161,7 +141,7 @@ class Backups:
         Bounded: by the time that a release takes, here, and by the window's
         lease when another process has it. Taken over when that is gone.
         """
-        self._end_again(context, backup.id)
+        self._ended_early.see_to(context, backup.id)
         here = self._windows.get(backup.id)
         if here is not None:
             window, done = here
@@ -181,31 +161,8 @@ class Backups:
 
         :param host: this host, as cinder-backup calls it
         """
-        for backup in list(self._ended_early):
-            self._end_again(context, backup)
+        self._ended_early.see_to_all(context)
         self.recovery.begin(context, host)
-
-    def _end_again(self, context: contexts.RequestContext,
-                   backup: str) -> None:
-        """See that what ended before its snapshot is on record as ended.
-
-        Cinder's NFS driver, when its snapshot is made, writes the volume's
-        admin metadata back as they were before: with the window open in them.
-        Never fails.
-        """
-        ended = self._ended_early.get(backup)
-        if ended is None:
-            return
-        try:
-            if store.is_open(context, ended.volume, ended.token):
-                ended.record(context, backup)
-            elif time.monotonic() < ended.forgotten:
-                return
-        except Exception as error:
-            # The volume may be deleted by now.
-            LOG.debug('What is on record of backup %s cannot be seen.',
-                      backup, exc_info=plain.error(error))
-        self._ended_early.pop(backup, None)
 
     def claim(self, context: contexts.RequestContext,
               plan: plans.BackupPlan,
@@ -236,75 +193,6 @@ class Backups:
             return None
         return found
 
-    @staticmethod
-    def _as_it_is_now(context: contexts.RequestContext,
-                      plan: plans.BackupPlan) -> plans.BackupPlan:
-        """Return the plan after its turn was waited for.
-
-        The volume may be attached elsewhere by now.
-        """
-        try:
-            return dataclasses.replace(plan, volume=objects.Volume.get_by_id(
-                context, plan.volume.id))
-        except Exception as error:
-            LOG.error('Volume %s cannot be looked at again.', plan.volume.id,
-                      exc_info=plain.error(error))
-            return plan
-
-    def _prepare(self, context: contexts.RequestContext,
-                 plan: plans.BackupPlan) -> windows.Window | None:
-        """Return the window to open; note why there is none, if there is."""
-        volume = plan.volume
-        try:
-            self._close_earlier(context, volume, plan.backup)
-            return windows.Window(
-                attachments.locate(context, volume, self._settings),
-                self._settings, process.lock,
-                lambda token: self._note_freeze(context, volume, token))
-        except exceptions.WriteThroughError as error:
-            problem = str(error)
-        except Exception as error:
-            # No backup fails because looking had trouble.
-            LOG.error('Volume %s: unexpected error.', volume.id,
-                      exc_info=plain.error(error))
-            problem = f'unexpected error: {error}'
-        store.attempt(store.note_claim, context, volume.id, record.StoredClaim(
-            plan.backup.id, claims.Claim(claims.Level.CRASH, problem)))
-        return None
-
-    def _close_earlier(self, context: contexts.RequestContext,
-                       volume: objects.Volume,
-                       backup: objects.Backup) -> None:
-        """Release what an earlier window left: the record has room for one.
-
-        One that is in good hands is waited for, as another in its instance.
-
-        :raises WindowInTheWay: that is open still
-        """
-        until = time.monotonic() + self._settings.lock_timeout
-        while earlier := self._earlier(context, volume):
-            if recovery.is_abandoned(context, earlier, backup.host):
-                recovery.release(context, volume, earlier, self._settings)
-                if not self._earlier(context, volume):
-                    return
-            if time.monotonic() > until:
-                raise exceptions.WindowInTheWay(
-                    f'the window of an earlier backup of this volume, '
-                    f'{earlier.backup}, is open still, or could not be '
-                    f'closed: see the log of cinder-backup on {earlier.host}')
-            time.sleep(POLL)
-
-    @staticmethod
-    def _earlier(context: contexts.RequestContext,
-                 volume: objects.Volume) -> record.OpenWindow | None:
-        try:
-            return store.window_of(context, volume.id)
-        except exceptions.RecordUnreadable as error:
-            LOG.error('Volume %(volume)s: %(error)s. It is written over: what '
-                      'it left in a guest is undone there by its lease.',
-                      {'volume': volume.id, 'error': plain.text(error)})
-            return None
-
     def _put_on_record(self, context: contexts.RequestContext,
                        backup: objects.Backup,
                        window: windows.Window) -> None:
@@ -317,17 +205,6 @@ class Backups:
         else:
             window.give_up('the window could not be put on record')
 
-    @staticmethod
-    def _note_freeze(context: contexts.RequestContext,
-                     volume: objects.Volume, token: str) -> None:
-        """Put on record that a guest is about to be frozen.
-
-        :raises WriteThroughError: it cannot be: it must not be frozen
-        """
-        if not store.attempt(store.note_freeze, context, volume.id, token):
-            raise exceptions.WriteThroughError(
-                'the freeze could not be put on record')
-
     def _close(self, context: contexts.RequestContext,
                backup: objects.Backup, window: windows.Window) -> None:
         claim = window.close()
@@ -337,9 +214,8 @@ class Backups:
                   'ms': claim.window_ms})
         told = None if window.exempt else claim
         if window.late:
-            self._ended_early[backup.id] = _EndedEarly(
-                backup.volume_id, window.token, told, window.left_changed,
-                time.monotonic() + REMEMBERED)
+            self._ended_early.note(backup.id, backup.volume_id, window.token,
+                                   told, window.left_changed)
         if store.attempt(_record_end, context, backup.volume_id, backup.id,
                          window, told, window.left_changed):
             steps.reached(steps.Step.CLOSED, window.token)

@@ -177,6 +177,7 @@ class CinderTestCase(test.TestCase):
         self.useFixture(cinder.Transactions())
         for name in ('guest.agent.FIRST_POLL', 'window.volume.POLL',
                      'service.backup_windows.POLL',
+                     'service.preparation.POLL',
                      'window.guest.BUSY_POLL', 'window.guest.RELEASE_POLL'):
             self.useFixture(fixtures.MonkeyPatch(
                 f'cinder_wt_backup.{name}', 0.01))
