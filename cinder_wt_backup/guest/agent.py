@@ -94,14 +94,14 @@ class Agent:
 
     :param domain: whose agent
     :param timeout: seconds for one answer
-    :ivar end: when all answers that are under way have to be there
+    :ivar until: when all answers that are under way have to be there
     """
 
     def __init__(self, domain: domains.Domain, timeout: int,
                  end: deadline.Deadline = deadline.NEVER) -> None:
         self._domain = domain
         self._timeout = timeout
-        self.end = end
+        self.until = end
         self.round_trips = 0
 
     @property
@@ -139,7 +139,7 @@ class Agent:
             retry=tenacity.retry_if_result(
                 lambda status: status.get('exited') is not True),
             wait=_until_next_poll,
-            stop=tenacity.stop_after_delay(self.end.limit(timeout)),
+            stop=tenacity.stop_after_delay(self.until.limit(timeout)),
             sleep=time.sleep)
         time.sleep(FIRST_POLL)
         try:
@@ -214,7 +214,7 @@ class Agent:
         request: dict[str, object] = {'execute': name}
         if arguments:
             request['arguments'] = arguments
-        end = deadline.NEVER if name in UNDOING else self.end
+        end = deadline.NEVER if name in UNDOING else self.until
         timeout = end.limit(patience * self._timeout)
         self.round_trips += 1
         answer = self._domain.agent_command(jsonutils.dumps(request),

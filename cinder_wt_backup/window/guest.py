@@ -133,7 +133,7 @@ class GuestWindow:
     def _have_end(self, end: deadline.Deadline) -> None:
         """Have its agent answer until then."""
         if self._method is not None:
-            self._method.guest.agent.end = end
+            self._method.guest.agent.until = end
 
     def _engage(self, guest: reach.Guest) -> None:
         """Make it consistent by the first method that it permits.
@@ -147,8 +147,9 @@ class GuestWindow:
         problems: list[str] = []
         for method in self._methods(guest):
             try:
-                _patiently(functools.partial(self._try, method),
-                           guest.agent.end.left - self._settings.agent_timeout)
+                _patiently(
+                    functools.partial(self._try, method),
+                    guest.agent.until.left - self._settings.agent_timeout)
                 return
             except (exceptions.CommandBlocked,
                     exceptions.GuardianUnable) as error:

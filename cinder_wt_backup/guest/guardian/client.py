@@ -113,9 +113,9 @@ class Guardian:
 
         :raises TooLate: there is too little for anything
         """
-        if self._agent.end.left < self._least:
+        if self._agent.until.left < self._least:
             raise exceptions.TooLate(
-                f'there were only {self._agent.end.left:.0f} s left to make '
+                f'there were only {self._agent.until.left:.0f} s left to make '
                 f'instance {self._agent.instance} write-through')
         whole = self._limit(request.drain + self._timeout)
         drain = min(request.drain, max(0, whole - self._timeout))
@@ -128,7 +128,7 @@ class Guardian:
 
         :raises TooLate: there are none
         """
-        return math.ceil(self._agent.end.limit(most))
+        return math.ceil(self._agent.until.limit(most))
 
     def release(self) -> reports.End:
         """Put everything back; harmless when there is nothing to put back.

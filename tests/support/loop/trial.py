@@ -30,6 +30,7 @@ import fixtures
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest import agent
+from cinder_wt_backup.guest import deadline
 from cinder_wt_backup.guest.guardian import client as guardian
 from cinder_wt_backup.guest.guardian.inside import assemble
 from cinder_wt_backup.guest.guardian.inside import journal
@@ -87,6 +88,7 @@ class LocalAgent:
     """Runs programs on this machine, as an agent does in a guest."""
 
     instance = 'native'
+    until = deadline.NEVER
 
     def __init__(self, prefix: bytes, old: bool = False) -> None:
         self._prefix, self._old = prefix, old
