@@ -15,6 +15,7 @@
 from tests.support.cloud import backup as backups
 from tests.support.cloud import ceph
 from tests.support.cloud import cloud
+from tests.support.cloud import console
 from tests.support.cloud import database
 from tests.support.cloud import drivers
 from tests.support.machines import guests
@@ -145,10 +146,11 @@ class FallBack(base.TestCase):
             failures=['available'])
         self.assertIn('filesystem is required', failed.fail_reason)
         self.stage.await_volume(self.volume, 'in-use')
-        self.assertEqual([], [
+        # Cinder deletes it once the backup has failed.
+        console.wait_for('the end of the temporary volume', lambda: not [
             volume.status for volume in self.storage.volumes()
             if volume.name == f'backup-vol-{self.volume}'
-            and volume.status != 'deleting'])
+            and volume.status != 'deleting'], 30)
 
         cloud.restart_backup(drivers.plugin('posix', {
             **options, 'barrier': 'freeze', 'freeze_timeout': '10'}))
