@@ -127,8 +127,9 @@ OPTIONS = [
         type=_seconds,
         default=60,
         help='Seconds to wait for another window, or freeze, in the same '
-             'instance, or for an earlier window of the volume. After it the '
-             'backup goes on as crash.'),
+             'instance, or for an earlier window of the volume; for RBD '
+             'volumes with the ceph driver also for one of max_windows. After '
+             'each of them the backup goes on as crash.'),
     cfg.IntOpt(
         'queue_timeout',
         default=3600,

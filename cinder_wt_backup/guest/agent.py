@@ -41,8 +41,6 @@ FSINFO = 'guest-get-fsinfo'
 FREEZE = 'guest-fsfreeze-freeze-list'
 FREEZE_STATUS = 'guest-fsfreeze-status'
 THAW = 'guest-fsfreeze-thaw'
-# What ends a freeze is asked whatever time there was for making it.
-UNDOING = (FREEZE_STATUS, THAW)
 # What no agent carries out while the guest is frozen.
 NOT_FROZEN = frozenset({EXEC, FSINFO, FREEZE})
 
@@ -159,9 +157,13 @@ class Agent:
         found = [_mount(_of(dict, entry)) for entry in entries]
         return [mount for mount in found if mount.mountpoint != UNMOUNTED]
 
-    def is_frozen(self) -> bool:
-        """Return whether the agent holds a freeze (guest-fsfreeze-status)."""
-        return bool(self._command(FREEZE_STATUS) == 'frozen')
+    def is_frozen(self, undoing: bool = False) -> bool:
+        """Return whether the agent holds a freeze (guest-fsfreeze-status).
+
+        :param undoing: to be asked whatever time there was for all of it
+        """
+        return bool(self._command(
+            FREEZE_STATUS, undoing=undoing) == 'frozen')
 
     def says_frozen(self) -> bool:
         """Whether it is known to be frozen; old agents may not say."""
@@ -185,16 +187,18 @@ class Agent:
     def thaw(self) -> int:
         """Thaw all that is frozen in the guest; return how many that were.
 
-        QAPI's guest-fsfreeze-thaw: 0 when somebody thawed before.
+        QAPI's guest-fsfreeze-thaw: 0 when somebody thawed before. It is asked
+        whatever time there was for all of it.
         """
-        return _number(self._command(THAW))
+        return _number(self._command(THAW, undoing=True))
 
     def _start(self, argv: Sequence[str], stdin: bytes) -> int:
         try:
             given = ({'input-data': base64.b64encode(stdin).decode()}
                      if stdin else {})
-            answer = self._command(EXEC, 1, path=argv[0], arg=list(argv[1:]),
-                                   **{'capture-output': True}, **given)
+            answer = self._command(
+                EXEC, 1, False, path=argv[0], arg=list(argv[1:]),
+                **{'capture-output': True}, **given)
         except exceptions.AgentRefused as error:
             if self.says_frozen():
                 raise exceptions.GuestFrozen(self.instance) from error
@@ -209,12 +213,12 @@ class Agent:
                 return {}           # to be asked again
             raise
 
-    def _command(self, name: str, patience: int = 1,
+    def _command(self, name: str, patience: int = 1, undoing: bool = False,
                  **arguments: object) -> object:
         request: dict[str, object] = {'execute': name}
         if arguments:
             request['arguments'] = arguments
-        end = deadline.NEVER if name in UNDOING else self.until
+        end = deadline.NEVER if undoing else self.until
         timeout = end.limit(patience * self._timeout)
         self.round_trips += 1
         answer = self._domain.agent_command(jsonutils.dumps(request),

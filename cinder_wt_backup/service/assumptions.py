@@ -86,6 +86,7 @@ TABLE = (
     Used('cinder.coordination:Coordinator', 'get_lock'),
     Used('cinder.exception', 'BackupNotFound'),
     Used('cinder.exception', 'BackupRBDOperationFailed'),
+    Used('cinder.exception', 'NotFound'),
     Used('cinder.exception', 'VolumeNotFound'),
     Used('cinder.compute.nova:API', 'get_server',
          ('context', 'server_id', 'privileged_user', 'timeout'), more=True),

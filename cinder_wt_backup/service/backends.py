@@ -25,8 +25,9 @@ from collections.abc import Sequence
 import math
 import statistics
 
-# What takes this much longer beside others than alone waits for them.
-GROWTH, NOISE = 1.5, 0.25       # times, seconds
+# Between no growth of the time with the number and as much: who waits for
+# others. And what is nothing yet, seconds.
+HALF_WAY, NOISE = 0.5, 0.25
 # How many of the last are looked at, and how many there have to be: one alone
 # may have been late for any reason.
 KEPT, ENOUGH = 5, 3
@@ -46,6 +47,7 @@ class Backend:
     def __init__(self, most: int) -> None:
         self._most = most
         self._limit = 1
+        self._all_late = False
         self._seconds: dict[int, collections.deque[float]] = (
             collections.defaultdict(lambda: collections.deque(maxlen=KEPT)))
         self._no_more_until = 0.0
@@ -70,7 +72,7 @@ class Backend:
 
         It is taken to be at it for as long as one mostly takes.
         """
-        usual = self._alone()
+        usual = self._usual()
         if math.isfinite(usual):
             self._busy_until = (max(now, self._busy_until)
                                 + usual / self._limit)
@@ -82,24 +84,51 @@ class Backend:
             was not by then
         :param beside: how many were asked for at once, this one included
         """
-        seen = self._seconds[min(beside, self._limit)]
+        if math.isinf(seconds):
+            self._was_late(beside, now)
+            return
+        if self._all_late:
+            self._all_late, self._limit = False, 1
+            self._seconds.clear()
+        seen = self._seconds[beside]
         seen.append(seconds)
         if beside < self._limit or (beside > 1 and len(seen) < ENOUGH):
             return
-        if beside > 1 and statistics.median(seen) > (
-                GROWTH * self._alone() + NOISE):
-            self._limit = max(1, self._limit - 1)
-            self._no_more_until = now + ASK_AGAIN
+        if self._is_slower(beside):
+            self._step_down(now)
             seen.clear()
-        elif now >= self._no_more_until:
-            self._limit = min(self._limit + 1, self._most)
-            self._seconds[self._limit].clear()
+        elif now >= self._no_more_until and self._limit < self._most:
+            self._limit += 1
 
-    def _alone(self) -> float:
-        """Return how long one takes that has nobody beside it, seconds.
+    def _was_late(self, beside: int, now: float) -> None:
+        """Learn from one that was waited for in vain.
 
-        No longer than what any number took: the first may have come while the
-        back end was busy with something else.
+        Where even one alone is late, nothing is gained by waiting.
         """
+        self._all_late |= beside <= 1
+        if self._all_late:
+            self._limit = min(self._limit + 1, self._most)
+        else:
+            self._step_down(now)
+
+    def _step_down(self, now: float) -> None:
+        self._limit = max(1, self._limit - 1)
+        self._no_more_until = now + ASK_AGAIN
+
+    def _is_slower(self, beside: int) -> bool:
+        """Whether so many at once wait for each other.
+
+        Compared with the number at which they were fastest: where they are
+        made one after the other the time grows as their number does. The
+        first of all may have come while the back end was busy otherwise.
+        """
+        usual = {number: statistics.median(seen) for number, seen
+                 in self._seconds.items() if seen and number <= beside}
+        best = min(usual, key=lambda number: usual[number])
+        growth = 1 + HALF_WAY * (beside / best - 1)
+        return usual[beside] > growth * usual[best] + NOISE
+
+    def _usual(self) -> float:
+        """Return how long one takes of those that it takes at once."""
         return min((statistics.median(seen) for seen
                     in self._seconds.values() if seen), default=math.inf)

@@ -84,6 +84,7 @@ class Backups:
         record when this ends; only the body's own errors come out of it.
 
         :raises NoSlot: the service has to end; the body was not run
+        :raises BackupGone: nobody wants the backup any more; as before
         """
         if not plan.has_window:
             yield None

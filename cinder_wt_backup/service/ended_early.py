@@ -23,6 +23,7 @@ import dataclasses
 import time
 
 from cinder import context as contexts
+from cinder import exception
 from oslo_log import log as logging
 
 from cinder_wt_backup.claims import claim as claims
@@ -77,10 +78,11 @@ class EndedEarly:
                 store.close_window(context, ended.volume, ended.token,
                                    record.StoredClaim(backup, ended.claim),
                                    ended.left_changed)
-            elif time.monotonic() < ended.forgotten:
-                return
+        except exception.VolumeNotFound:
+            self._ended.pop(backup, None)
         except Exception as error:
-            # The volume may be deleted by now.
-            LOG.debug('What is on record of backup %s cannot be seen.',
-                      backup, exc_info=plain.error(error))
-        self._ended.pop(backup, None)
+            # Whatever the database raised: it is looked again.
+            LOG.warning('What is on record of backup %s cannot be seen.',
+                        backup, exc_info=plain.error(error))
+        if time.monotonic() > ended.forgotten:
+            self._ended.pop(backup, None)

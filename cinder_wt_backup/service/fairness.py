@@ -168,13 +168,17 @@ class Fairness:
 
     def passed(self, turn: Turn, now: float, seen: Seen) -> None:
         """Note that its point in time has passed, or is waited for no more."""
-        backend = self._backend(turn)
         if seen is Seen.UNWATCHED:
-            backend.asked(now)
+            self.asked(turn, now)
         elif seen is not Seen.UNKNOWN:
-            backend.took(now - turn.since if seen is Seen.MADE else math.inf,
-                         turn.beside, now)
+            self._backend(turn).took(
+                now - turn.since if seen is Seen.MADE else math.inf,
+                turn.beside, now)
         turn.enter(State.CLOSING, now)
+
+    def asked(self, turn: Turn, now: float) -> None:
+        """Note that its back end was asked, and no guest waits for that."""
+        self._backend(turn).asked(now)
 
     def leave(self, turn: Turn, now: float) -> None:
         """Note that it has done with its window, or waits no more."""

@@ -18,7 +18,9 @@ import dataclasses
 import time
 
 from cinder import context as contexts
+from cinder import exception
 from cinder import objects
+from cinder.objects import fields
 from oslo_log import log as logging
 
 from cinder_wt_backup.claims import claim as claims
@@ -98,14 +100,26 @@ def as_it_is_now(context: contexts.RequestContext,
     """Return the plan after its turn was waited for.
 
     The volume may be attached elsewhere by now.
+
+    :raises BackupGone: nobody wants the backup any more: Cinder, which has
+        looked before, is not to make anything for it
     """
     try:
-        return dataclasses.replace(plan, volume=objects.Volume.get_by_id(
-            context, plan.volume.id))
+        volume = objects.Volume.get_by_id(context, plan.volume.id)
+        backup = objects.Backup.get_by_id(context, plan.backup.id)
+    except exception.NotFound:
+        raise exceptions.BackupGone(
+            'the backup or its volume was deleted while it waited for its '
+            'turn') from None
     except Exception as error:
         LOG.error('Volume %s cannot be looked at again.', plan.volume.id,
                   exc_info=plain.error(error))
         return plan
+    if backup.status != fields.BackupStatus.CREATING:
+        raise exceptions.BackupGone(
+            f'the backup was reset to {backup.status} while it waited for its '
+            f'turn')
+    return dataclasses.replace(plan, volume=volume)
 
 
 def _note_freeze(context: contexts.RequestContext, volume: objects.Volume,

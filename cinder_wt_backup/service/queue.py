@@ -67,10 +67,11 @@ class Queue:
         thread = threading.Thread(
             target=self._start_apart, daemon=True,
             args=(plan.backup.id, turn, go_on))
+        self._threads.add(thread)
         try:
             thread.start()
-            self._threads.add(thread)
         except RuntimeError as error:
+            self._threads.discard(thread)
             # There are no threads left: it waits in this one.
             LOG.warning('Backup %(backup)s waits in a thread of RPC: '
                         '%(error)s.',
@@ -110,7 +111,8 @@ class Queue:
     def join(self) -> None:
         """Wait until all who had waited have started their backups."""
         for thread in list(self._threads):
-            thread.join()
+            if thread.is_alive():
+                thread.join()
 
     def _start_apart(self, backup: str, turn: fairness.Turn,
                      go_on: Callable[[], object]) -> None:

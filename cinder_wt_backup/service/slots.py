@@ -77,6 +77,10 @@ class Slots:
     def passed(self, turn: fairness.Turn, seen: fairness.Seen) -> None:
         """Note that its point in time has passed, or is waited for no more."""
         self._change(turn, lambda now: self._fairness.passed(turn, now, seen))
+        if turn.given is None and seen is fairness.Seen.UNWATCHED:
+            # Its back end was asked all the same.
+            with self._lock:
+                self._fairness.asked(turn, time.monotonic())
 
     def leave(self, turn: fairness.Turn) -> None:
         """Give it back, or wait for it no more; harmless when done twice."""
@@ -104,8 +108,9 @@ class Slots:
 
     def _refuse(self, turn: fairness.Turn, why: str) -> None:
         with self._lock:
-            if turn.given is None:
-                turn.refused = turn.refused or why
+            if turn.given is None and not turn.refused:
+                turn.refused = why
+                self._fairness.leave(turn, time.monotonic())
 
     def _look_again(self) -> None:
         """Give windows once a second, whoever of those that wait does it."""

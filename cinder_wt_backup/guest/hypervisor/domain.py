@@ -35,6 +35,15 @@ LIBVIRT_LOCK, LIBVIRT_SYNC = 30, 7
 REFUSAL = 'unable to execute QEMU agent command'
 
 
+def bare(error: exceptions.WriteThroughError) -> exceptions.WriteThroughError:
+    """Return an error that holds nothing of what libvirt gave.
+
+    The end of that blocks, and who keeps the error is not to end it.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
 class Host(Protocol):
     """The host of a domain, as that asks it."""
 
@@ -123,6 +132,12 @@ class Domain:
         :raises AgentError: what it answered is none
         :raises HostUnreachable: the connection is lost, or nobody was asked
         """
+        try:
+            return self._ask_agent(command, timeout, whole)
+        except exceptions.WriteThroughError as error:
+            raise bare(error) from None
+
+    def _ask_agent(self, command: str, timeout: float, whole: float) -> str:
         if self._domain is None:
             raise exceptions.HostUnreachable(
                 f'the connection to {self._host.uri} was closed')

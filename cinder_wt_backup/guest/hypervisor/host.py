@@ -118,10 +118,7 @@ class Hypervisor:
         try:
             return self._domain(instance)
         except exceptions.WriteThroughError as error:
-            # Whoever keeps the error must not keep what libvirt gave: the end
-            # of that blocks.
-            error.__cause__ = error.__context__ = None
-            raise error.with_traceback(None) from None
+            raise domains.bare(error) from None
 
     def _domain(self, instance: str) -> domains.Domain:
         assert self._connection is not None

@@ -78,6 +78,10 @@ class BoundedFreeze:
         self._thaw_is_due = True
         try:
             self._freeze_all(mountpoints)
+        except exceptions.TooLate:
+            # Nothing was asked.
+            self._thaw_is_due = False
+            raise
         except exceptions.AgentRefused:
             # What it had begun it has undone. Another host may be first.
             self._thaw_is_due = False
@@ -174,7 +178,7 @@ class BoundedFreeze:
         nothing would be of what fsfreeze(8) froze, which it does not know.
         """
         return (isinstance(error, exceptions.Unreachable)
-                or self._guest.agent.is_frozen())
+                or self._guest.agent.is_frozen(undoing=True))
 
     def _thaw_all(self) -> tuple[int, str]:
         """Thaw; return how many were, and what went wrong all the same.
@@ -188,6 +192,6 @@ class BoundedFreeze:
         except exceptions.Unreachable:
             raise
         except exceptions.AgentError as error:
-            if self._guest.agent.is_frozen():
+            if self._guest.agent.is_frozen(undoing=True):
                 raise
             return 0, str(error)

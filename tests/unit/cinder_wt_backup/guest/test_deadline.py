@@ -59,7 +59,7 @@ class GuestTest(base.GuestTestCase):
             guest.mounts()
             self.assertRaises(exceptions.TooLate, guest.mounts)
             # What ends a freeze is asked all the same.
-            self.assertFalse(guest.agent.is_frozen())
+            self.assertFalse(guest.agent.is_frozen(undoing=True))
             self.assertEqual(0, guest.agent.thaw())
         self.assertEqual(['guest-info', 'guest-get-fsinfo', fake.FREEZE_STATUS,
                           fake.THAW], self.domain.agent.commands)

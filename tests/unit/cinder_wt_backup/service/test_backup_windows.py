@@ -263,6 +263,13 @@ class EndedEarlyTest(BackupsTestCase):
         self.another().close_window(self.context, self.subject[1])
         self.assertEqual(Level.FLUSHED, self.claim(*self.subject).level)
 
+    def test_a_database_that_is_away_makes_nobody_forget(self) -> None:
+        with fixtures.MonkeyPatch('cinder_wt_backup.service.store.is_open',
+                                  None):
+            self.process.look_after(self.context, 'testhost')
+        self.process.close_window(self.context, self.subject[1])
+        self.assertEqual(Level.FLUSHED, self.claim(*self.subject).level)
+
     def test_a_volume_that_is_gone_keeps_nobody_from_his_window(self) -> None:
         other = self.requested()
         objects.Volume.get_by_id(self.context, self.id).destroy()

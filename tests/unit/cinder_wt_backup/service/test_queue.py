@@ -87,12 +87,13 @@ class QueueTest(base.BackupTestCase):
             self.context.elevated(read_deleted='yes'), old.id).status)
         self.assertEqual({'write-through'}, set(self.all_made(*waiting)))
 
-    def test_one_that_is_reset_meanwhile_does_as_in_stock_cinder(self) -> None:
-        # Which goes on with what was requested, and puts the volume back.
+    def test_for_one_that_is_reset_meanwhile_nothing_is_made(self) -> None:
         reset, backup = self.ask(), self.ask()
         reset.status = 'error'
         reset.save()
-        self.assertEqual('write-through', self.all_made(reset, backup)[1])
+        self.assertEqual(['error', 'write-through'],
+                         self.all_made(reset, backup))
+        self.assertEqual(2, len(self.cinder_volume.casts))
 
     def test_without_a_thread_it_waits_in_that_of_rpc(self) -> None:
         start = threading.Thread.start
