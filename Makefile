@@ -13,8 +13,8 @@ THREADS := export OS_CINDER_DISABLE_EVENTLET_PATCHING=true;
 
 .DEFAULT_GOAL := help
 .PHONY: help install cloud test pep8 unit native inside storm cinder-tests \
-	releases functional system faults matrix pulse drivers demo fairness \
-	records benchmark status down destroy picture
+	releases functional system tenants faults matrix pulse drivers demo \
+	fairness records benchmark status down destroy picture
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -69,6 +69,10 @@ functional: install ## windows on a real guest behind a real libvirt
 system: cloud ## backups in a real cloud
 	@mkdir -p $(RESULTS)/$@
 	@$(THREADS) $(STESTR) --serial
+
+tenants: cloud ## a hostile tenant's guest beside other backups
+	@$(THREADS) TENANTS=1 $(VENV)/bin/stestr --test-path tests/system \
+		run --serial HostileGuestTest
 
 faults: cloud ## every fault at every step of a window, then 200 at random
 	@$(PYTHON) -m tests.reports.faults $(FAULTS)
