@@ -62,24 +62,27 @@ class BusyTestCase(base.TestCase):
         self.stage.remove_later('backup', backup)
         return str(backup)
 
-    def use_others(self, old: str, older: str, seconds: float) -> None:
+    def use_others(self, old: str, older: str, seconds: float) -> str:
         """See that a backup, a restore and a deletion go on meanwhile.
 
         :param old: a backup that is restored
         :param older: one that is deleted
         :param seconds: in which all are done
+        :returns: the backup
         """
         began = time.monotonic()
         restored = self.storage.restore_backup(
             old, name='restored').volume_id
         self.stage.remove_later('volume', restored)
         self.storage.delete_backup(older)
-        self.watch_heartbeat_until_stored(self.request(self.detached))
+        made = self.request(self.detached)
+        self.watch_heartbeat_until_stored(made)
         self.stage.await_volume(restored, 'available')
         console.wait_for('the deletion of a backup', lambda: not database.
                          query('SELECT id FROM cinder.backups WHERE id = %s '
                                'AND NOT deleted', older), 30)
         self.assertLess(time.monotonic() - began, seconds)
+        return made
 
     def status(self, backup: str) -> str:
         return str(self.storage.get_backup(backup).status)
@@ -110,14 +113,15 @@ class BusyTestCase(base.TestCase):
 class HungHostTest(BusyTestCase):
 
     def test_nobody_waits_for_it_and_it_is_not_asked_again(self) -> None:
+        cloud.restart_backup(drivers.plugin('posix'))
+        old, = self.stored(self.detached)
+        older, = self.stored(self.detached)
         for sections in ({}, {backups.NATIVE_THREADS: {}}):
             cloud.restart_backup(sections | drivers.plugin('posix', {
                 'agent_timeout': str(SILENCE)}))
-            old, = self.stored(self.detached)
-            older, = self.stored(self.detached)
             with _stopped('libvirtd'):
                 blocked = [self.request(volume) for volume in self.attached]
-                self.use_others(old, older, 6 * LATE)
+                older = self.use_others(old, older, 6 * LATE)
                 reasons = [self.stage.await_backup(backup)['wt:reason']
                            for backup in blocked]
             self.assertEqual(1, sum('did not answer within' in reason
