@@ -33,6 +33,7 @@ HOST_ADDRESS = re.compile(r'[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\]')
 # What a lease must outlast besides the drain and the window: starting and
 # ending the guardian.
 LEASE_MARGIN = 10
+WRITE_THROUGH = 'write_through'
 LIBVIRT_LOCK = 30
 
 _seconds = types.Integer(min=1, max=3600)
@@ -240,6 +241,29 @@ def read(group: cfg.ConfigOpts.GroupAttr, methods: Iterable[str]) -> Settings:
     _check_methods(settings.methods, sorted(methods))
     _check_uri(settings.libvirt_uri)
     return settings
+
+
+def contradictions(settings: Settings) -> list[str]:
+    """Return what of the options has no effect, or none can reach.
+
+    It works all the same, so it is said and not refused.
+    """
+    found = []
+    barrier = settings.barrier is Barrier.FREEZE
+    if barrier and WRITE_THROUGH not in settings.methods:
+        found.append(f'barrier = freeze tops {WRITE_THROUGH}, which is none '
+                     f'of methods = {",".join(settings.methods)}: it has no '
+                     f'effect')
+    if settings.required_level is not claims.Level.CRASH and (
+            not settings.methods):
+        found.append(f'required_level = {settings.required_level.value} is '
+                     f'not looked at with empty methods')
+    if settings.required_level is claims.Level.FILESYSTEM and not barrier and (
+            settings.methods[:1] == (WRITE_THROUGH,)):
+        found.append(f'required_level = filesystem is not reached by '
+                     f'{WRITE_THROUGH} without barrier = freeze: backups of '
+                     f'mounted volumes will fail')
+    return found
 
 
 def _hosts(entries: Iterable[str]) -> dict[str, str]:

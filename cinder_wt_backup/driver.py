@@ -130,6 +130,9 @@ def _install() -> type:
     :raises ConfigurationError: the options or this Cinder do not permit it
     """
     settings = conf.read(conf.register(CONF), methods.installed())
+    for contradiction in conf.contradictions(settings):
+        LOG.warning('[%(group)s] %(what)s.',
+                    {'group': conf.GROUP, 'what': contradiction})
     wrapped = manager_hooks.wrapped_path(settings.wrapped_driver, NAME)
     backups = backup_windows.Backups(settings)
     wrapped_class = _import(wrapped)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+import logging
 
 from cliff import lister
 from oslo_config import cfg
@@ -24,6 +25,8 @@ from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest.hypervisor import host as compute_host
 from cinder_wt_backup.window import methods
+
+LOG = logging.getLogger(__name__)
 
 
 class Check(lister.Lister):  # type: ignore[misc]
@@ -45,6 +48,8 @@ class Check(lister.Lister):  # type: ignore[misc]
                     ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """Check; a row a host."""
         settings = conf.read(cfg.CONF[conf.GROUP], methods.installed())
+        for contradiction in conf.contradictions(settings):
+            LOG.warning('[%s] %s.', conf.GROUP, contradiction)
         hosts = {host: host for host in parsed_args.host}
         return (('host', 'uri', 'result'),
                 (_try(name, address, settings) for name, address

@@ -89,6 +89,23 @@ class CheckTest(base.TestCase):
         self.assertIn("'pray' is not installed", message)
         self.assertIn('freeze, write_through', message)
 
+    @ddt.data(({'required_level': 'filesystem'}, 'without barrier = freeze'),
+              ({'barrier': 'freeze', 'methods': ['freeze']},
+               'it has no effect'),
+              ({'required_level': 'flushed', 'methods': []},
+               'not looked at with empty methods'))
+    @ddt.unpack
+    def test_what_contradicts_is_said(self, values: dict[str, object],
+                                      words: str) -> None:
+        said, = conf.contradictions(base.settings(**values))
+        self.assertIn(words, said)
+
+    @ddt.data({}, {'required_level': 'filesystem', 'barrier': 'freeze'},
+              {'required_level': 'filesystem', 'methods': ['freeze']},
+              {'required_level': 'write-through'}, {'methods': []})
+    def test_what_does_not_is_not(self, values: dict[str, object]) -> None:
+        self.assertEqual([], conf.contradictions(base.settings(**values)))
+
     def test_no_method_is_the_emergency_switch(self) -> None:
         self.assertEqual((), base.settings(methods=[]).methods)
 
