@@ -74,7 +74,7 @@ def _fill(volumes: int) -> None:
         database.query(f"GRANT ALL ON {SCRATCH}.* TO openstack@'{host}'")
     for table in COPIED:
         database.query(f'CREATE TABLE {SCRATCH}.{table} LIKE cinder.{table}')
-    numbers = f'FROM seq_1_to_{volumes}'
+    numbers = f'FROM {SCRATCH}.seq_1_to_{volumes}'
     database.query(
         f'INSERT INTO {SCRATCH}.volumes (id, deleted, status, host, use_quota,'
         f' volume_type_id, created_at) SELECT CONCAT("volume-", seq), 0, '
