@@ -38,8 +38,6 @@ from tests.support.cloud import layout
 SCRATCH = 'wt_records'
 OPEN = 5
 ROUNDS = 5
-COPIED = ('volumes', 'volume_metadata', 'volume_admin_metadata',
-          'volume_attachment', 'volume_types')
 
 
 def main() -> None:
@@ -72,7 +70,7 @@ def _fill(volumes: int) -> None:
     database.query(f'CREATE DATABASE {SCRATCH}')
     for host in ('localhost', '%'):
         database.query(f"GRANT ALL ON {SCRATCH}.* TO openstack@'{host}'")
-    for table in COPIED:
+    for table, in database.query('SHOW TABLES IN cinder'):
         database.query(f'CREATE TABLE {SCRATCH}.{table} LIKE cinder.{table}')
     numbers = f'FROM {SCRATCH}.seq_1_to_{volumes}'
     database.query(
