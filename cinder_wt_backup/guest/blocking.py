@@ -120,18 +120,22 @@ def call(place: str, timeout: float, function: Callable[..., _Result],
     """
     _check_room(place)
     made: _Call[_Result] = _Call(place, function, args)
-    _calls.add(made)
-    try:
-        waits, told = _ends()
-        with waits:
-            _start(lambda: made.run(told), told)
+    waits, told = _ends()
+    with waits:
+        _start(lambda: made.run(told), told)
+        _calls.add(made)
+        try:
             waits.settimeout(max(timeout, 0.001))
             waits.recv(1)
-    except socket.timeout:
-        made.give_up()
-    finally:
-        if not made.given_up:
-            _calls.discard(made)
+        except socket.timeout:
+            made.give_up()
+        except BaseException:
+            # Who waited is ended, as a green thread may be.
+            made.give_up()
+            raise
+        finally:
+            if not made.given_up:
+                _calls.discard(made)
     if made.given_up:
         raise TimeoutError(f'{function!r} took more than {timeout} s')
     return made.result()

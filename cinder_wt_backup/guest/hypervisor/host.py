@@ -209,7 +209,8 @@ class Hypervisor:
     def _not_asked(self, error: blocking.NotCalledError, place: str = ''
                    ) -> exceptions.HostUnreachable:
         return exceptions.HostUnreachable(
-            f'libvirt at {place or self.uri} was not asked: {error}')
+            f'libvirt at {place or self.uri} was not asked: {error}; look at '
+            f'libvirtd there')
 
     def _refused(self, error: 'libvirt.libvirtError',
                  asked: bool) -> exceptions.HostUnreachable:

@@ -125,6 +125,19 @@ class CallTest(base.TestCase):
             time.sleep(0.01)
         self.fail('it hangs still')
 
+    def test_one_whose_caller_is_ended_hangs_all_the_same(self) -> None:
+        class Ended(BaseException):
+            pass
+
+        def recv(*_args: Any) -> None:
+            raise Ended
+        with fixtures.MonkeyPatch('socket.socket.recv', recv):
+            self.assertRaises(Ended, blocking.call, 'here', 5, block, 0.3)
+        self.assertRaises(blocking.NotCalledError, blocking.call, 'here', 5,
+                          max, 3, 7)
+        self.await_return()
+        self.assertEqual(7, blocking.call('here', 5, max, 3, 7))
+
     def test_what_comes_too_late_is_let_go_by_its_own_thread(self) -> None:
         # As a connection, whose end is a blocking call.
         ended = []
