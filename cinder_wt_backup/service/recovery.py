@@ -22,6 +22,7 @@ rest after its lease, when the guest has put itself back anyway.
 from __future__ import annotations
 
 from collections.abc import Container
+import contextlib
 import dataclasses
 import threading
 import time
@@ -149,11 +150,16 @@ class Recovery:
              due: list[_Left]) -> None:
         """Release some side by side, for as long as one round may take."""
         end = deadline.Deadline(ROUND)
-        helpers = [threading.Thread(target=self._release_some, daemon=True,
-                                    args=(context, due, end))
-                   for _ in range(min(SIDE_BY_SIDE, len(due)))]
-        for helper in helpers:
-            helper.start()
+        helpers = []
+        with contextlib.suppress(RuntimeError):
+            # With no threads left this one does it alone.
+            for _ in range(min(SIDE_BY_SIDE, len(due)) - 1):
+                helper = threading.Thread(target=self._release_some,
+                                          daemon=True,
+                                          args=(context, due, end))
+                helper.start()
+                helpers.append(helper)
+        self._release_some(context, due, end)
         for helper in helpers:
             helper.join()
         if due:
@@ -256,10 +262,14 @@ def _give_up(context: contexts.RequestContext, volume: objects.Volume,
              window: record.OpenWindow) -> None:
     """Tell that a window is not tried any more."""
     LOG.error('The window %(token)s of backup %(backup)s on volume %(volume)s '
-              'could not be released for a day, and is not tried any more. '
-              '%(remedy)s.',
+              'could not be released until a day after its lease, and is not '
+              'tried any more. %(remedy)s.',
               {'token': window.token, 'backup': window.backup,
-               'volume': volume.id, 'remedy': _remedy(window).capitalize()})
+               'volume': volume.id, 'remedy':
+               'A guest may still be frozen: run virsh domfsthaw on its host'
+               if window.may_be_frozen else
+               'See in its guest whether a file system of that volume is '
+               'still synchronous (findmnt -O sync)'})
     try:
         volume_utils.notify_about_volume_usage(
             context, volume, 'write_through.given_up', host=window.host,

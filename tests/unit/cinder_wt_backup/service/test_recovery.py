@@ -12,6 +12,7 @@
 
 
 import datetime
+import threading
 import time
 from typing import Any
 from unittest import mock
@@ -235,6 +236,22 @@ class ManyTest(RecoverTestCase):
             rounds += 1
         self.assertIn('are left for the next time', log.output)
         self.assertGreater(rounds, 1)
+
+    def test_with_no_threads_left_one_does_it_alone(self) -> None:
+        for _ in range(3):
+            self.left_open()
+        start = threading.Thread.start
+
+        def fail(thread: threading.Thread) -> None:
+            assert self.recovery is not None
+            if getattr(thread, '_target', None) == self.recovery._release_some:
+                raise RuntimeError("can't start new thread")
+            start(thread)
+        self.useFixture(fixtures.MonkeyPatch('threading.Thread.start', fail))
+        self.begin()
+        assert self.recovery is not None
+        self.recovery.join()
+        self.assertEqual([], self.open_windows())
 
     def test_one_that_could_not_be_is_put_off(self) -> None:
         volume, domain = self.left_open()
