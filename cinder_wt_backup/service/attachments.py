@@ -82,8 +82,9 @@ def locate(context: contexts.RequestContext, volume: objects.Volume,
 def wish_of(volume: objects.Volume) -> fairness.Wish:
     """Return what a window on a volume shares with others.
 
-    Attachments may say what they like: what they name counts for the volume's
-    own project only, and hosts only where projects are equal.
+    Attachments may say what they like. Instances count for the volume's own
+    project only. By naming hosts that are not his, a tenant keeps others there
+    from the last quarter at the most: theirs is the next window that closes.
     """
     rows = list(volume.volume_attachment)[:MOST_ATTACHMENTS]
     hosts = [name for row in rows for name in (

@@ -66,13 +66,14 @@ class Backups:
         self._windows: dict[str, tuple[windows.Window, threading.Event]] = {}
         self._ended_early = ended_early.EndedEarly()
 
-    def plan(self, backup: objects.Backup,
-             volume: objects.Volume) -> plans.BackupPlan:
+    def plan(self, backup: objects.Backup, volume: objects.Volume,
+             driver: str = '') -> plans.BackupPlan:
         """Return what is to be done for a backup.
 
+        :param driver: the backup driver, where the backup does not have it yet
         :raises PolicyError: the volume has a policy that cannot be read
         """
-        return plans.make_plan(backup, volume, self._settings)
+        return plans.make_plan(backup, volume, self._settings, driver)
 
     @contextlib.contextmanager
     def window(self, context: contexts.RequestContext,
@@ -83,14 +84,17 @@ class Backups:
         ``wait`` or ``cover``. None: there is nothing to do. The claim is on
         record when this ends; only the body's own errors come out of it.
 
-        :raises NoSlot: the service has to end; the body was not run
-        :raises BackupGone: nobody wants the backup any more; as before
+        These two only where cinder-volume makes the snapshot, and before the
+        body was run:
+
+        :raises NoSlot: the service has to end
+        :raises BackupGone: nobody wants the backup any more
         """
         if not plan.has_window:
             yield None
             return
         with self.queue.turn(plan) as turn:
-            if turn.waited:
+            if turn.waited and not plan.in_driver:
                 plan = preparation.as_it_is_now(context, plan)
             window = preparation.prepare(context, plan, self._settings)
             if window is None:
@@ -142,7 +146,8 @@ class Backups:
         Bounded: by the time that a release takes, here, and by the window's
         lease when another process has it. Taken over when that is gone.
         """
-        self._ended_early.see_to(context, backup.id)
+        # Its snapshot is made: nobody writes the record back any more.
+        self._ended_early.see_to(context, backup.id, last=True)
         here = self._windows.get(backup.id)
         if here is not None:
             window, done = here

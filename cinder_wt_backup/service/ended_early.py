@@ -68,8 +68,12 @@ class EndedEarly:
         for backup in list(self._ended):
             self.see_to(context, backup)
 
-    def see_to(self, context: contexts.RequestContext, backup: str) -> None:
-        """See that one is on record as ended, if it is one; never fails."""
+    def see_to(self, context: contexts.RequestContext, backup: str,
+               last: bool = False) -> None:
+        """See that one is on record as ended, if it is one; never fails.
+
+        :param last: it need not be remembered any more
+        """
         ended = self._ended.get(backup)
         if ended is None:
             return
@@ -84,5 +88,5 @@ class EndedEarly:
             # Whatever the database raised: it is looked again.
             LOG.warning('What is on record of backup %s cannot be seen.',
                         backup, exc_info=plain.error(error))
-        if time.monotonic() > ended.forgotten:
+        if last or time.monotonic() > ended.forgotten:
             self._ended.pop(backup, None)

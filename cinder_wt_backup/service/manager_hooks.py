@@ -160,10 +160,8 @@ class _Steps:
         None: there is none; or what is wrong will be told later, by Cinder.
         """
         try:
-            # As create_backup does, a moment later.
-            backup.service = self._wrapped
             plan = self._backups.plan(backup, objects.Volume.get_by_id(
-                context, backup.volume_id))
+                context, backup.volume_id), self._wrapped)
             if plan.has_window and not plan.in_driver:
                 return plan, queue.wish_of(plan)
         except Exception as error:

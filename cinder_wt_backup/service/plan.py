@@ -55,9 +55,10 @@ class BackupPlan:
 
 
 def make_plan(backup: objects.Backup, volume: objects.Volume,
-              settings: conf.Settings) -> BackupPlan:
+              settings: conf.Settings, driver: str = '') -> BackupPlan:
     """Work it out.
 
+    :param driver: the backup driver, where the backup does not have it yet
     :raises PolicyError: the volume has a policy that cannot be read
     """
     ours = (settings.methods and not backup.snapshot_id
@@ -66,5 +67,5 @@ def make_plan(backup: objects.Backup, volume: objects.Volume,
         backup, volume,
         policy=policy.read(volume.metadata, settings.required_level)
         if ours else None,
-        in_driver=CEPH in (backup.service or '')
+        in_driver=CEPH in (driver or backup.service or '')
         and attachments.driver_type(volume) == 'rbd')

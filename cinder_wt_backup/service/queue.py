@@ -28,6 +28,7 @@ import threading
 from oslo_log import log as logging
 
 from cinder_wt_backup import conf
+from cinder_wt_backup import exceptions
 from cinder_wt_backup import plain
 from cinder_wt_backup.service import attachments
 from cinder_wt_backup.service import fairness
@@ -84,12 +85,19 @@ class Queue:
 
         Or none, when it did not come to be: ``refused`` says why.
 
-        :raises NoSlot: the service has to end, and nothing was begun yet
+        :raises NoSlot: the service has to end, and nothing was begun yet.
+            Where the driver makes the snapshot, it has begun, and goes on:
+            the ceph driver would leave its base image behind
         """
         turn = self._turns.pop(plan.backup.id, None) or self.slots.ask(
             wish_of(plan))
         try:
-            self.slots.wait(turn, *self._patience(plan))
+            try:
+                self.slots.wait(turn, *self._patience(plan))
+            except exceptions.NoSlot as error:
+                if not plan.in_driver:
+                    raise
+                turn.refused = str(error)
             yield turn
         finally:
             self.slots.leave(turn)

@@ -305,6 +305,18 @@ class SlotTest(BackupsTestCase):
             self.assertRaises(exceptions.NoSlot, self.make, *second, process)
         self.assertEqual([], self.guardian.arguments)
 
+    def test_where_the_driver_has_begun_it_goes_on_without(self) -> None:
+        # The ceph driver cleans up after no error there.
+        process = self.another(max_windows=1)
+        first, volume = self.requested(), self.attached()
+        backup = self.backup(volume, service='cinder.backup.drivers.ceph.'
+                             'CephBackupDriver')
+        with self.window(*first, process):
+            process.queue.stop()
+            proof = self.make(volume, backup, process)
+        self.assertEqual(Level.CRASH, proof.level)
+        self.assertIn('was told to stop', proof.reason)
+
     def test_a_window_that_closes_makes_room(self) -> None:
         process = self.another(max_windows=1)
         first, second = self.requested(), self.requested()

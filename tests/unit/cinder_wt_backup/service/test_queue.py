@@ -95,6 +95,14 @@ class QueueTest(base.BackupTestCase):
                          self.all_made(reset, backup))
         self.assertEqual(2, len(self.cinder_volume.casts))
 
+    def test_one_that_cinder_refuses_is_recorded_as_in_stock(self) -> None:
+        backup = self.backup(self.attached(status='in-use'))
+        own = context.get_admin_context()
+        self.manager.create_backup(own, cinder.through_rpc(own, backup))
+        cinder.process().queue.join()
+        backup.refresh()
+        self.assertEqual(('error', None), (backup.status, backup.service))
+
     def test_without_a_thread_it_waits_in_that_of_rpc(self) -> None:
         start = threading.Thread.start
 
