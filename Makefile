@@ -70,12 +70,14 @@ system: cloud ## backups in a real cloud
 	@mkdir -p $(RESULTS)/$@
 	@$(THREADS) $(STESTR) --serial
 
-tenants: cloud ## a hostile tenant's guest beside other backups
+tenants: cloud ## a hung compute host, a hostile tenant's guest: beside others
+	@mkdir -p $(RESULTS)/$@
 	@$(THREADS) TENANTS=1 $(VENV)/bin/stestr --test-path tests/system \
-		run --serial HostileGuestTest
+		--repo-url $(RESULTS)/$@ run --serial test_blocking
 
 faults: cloud ## every fault at every step of a window, then 200 at random
 	@$(PYTHON) -m tests.reports.faults $(FAULTS)
+	@$(MAKE) -s tenants
 
 drivers: cloud ## each stock driver in both modes, as a table
 	@$(PYTHON) -m tests.reports.drivers $(DRIVERS)

@@ -67,7 +67,7 @@ class Backend:
         return soon + cast < self._limit or (
             not soon and cast == self._limit)
 
-    def asked(self, now: float) -> None:
+    def note_asked(self, now: float) -> None:
         """Note that it was asked for a snapshot that nobody waits for.
 
         It is taken to be at it for as long as one mostly takes.
@@ -77,7 +77,7 @@ class Backend:
             self._busy_until = (max(now, self._busy_until)
                                 + usual / self._limit)
 
-    def took(self, seconds: float, beside: int, now: float) -> None:
+    def note_duration(self, seconds: float, beside: int, now: float) -> None:
         """Learn from one snapshot.
 
         :param seconds: from asking for it until it was there; infinite: it

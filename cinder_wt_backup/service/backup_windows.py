@@ -98,9 +98,9 @@ class Backups:
                 plan = preparation.as_it_is_now(context, plan)
             window = preparation.prepare(context, plan, self._settings)
             if window is None:
-                self.queue.slots.cast(turn)
+                self.queue.slots.note_cast(turn)
                 yield None
-                self.queue.slots.passed(turn, fairness.Seen.UNWATCHED)
+                self.queue.slots.note_passed(turn, fairness.Seen.UNWATCHED)
                 return
             with self._opened(context, plan.backup, window, turn):
                 yield window
@@ -118,12 +118,12 @@ class Backups:
                 window.give_up(turn.refused)
             self._put_on_record(context, backup, window)
             window.open()
-            self.queue.slots.cast(turn)
+            self.queue.slots.note_cast(turn)
             yield
             seen = _seen(window)
         finally:
             try:
-                self.queue.slots.passed(turn, seen)
+                self.queue.slots.note_passed(turn, seen)
                 self._close(context, backup, window)
             except Exception as error:
                 # No memory, no thread, a bug: the cast is out, and the backup

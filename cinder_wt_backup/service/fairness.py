@@ -59,6 +59,17 @@ class State(enum.Enum):
     GONE = 'gone'               # has done with it, or given up
 
 
+class Obstacle(enum.Enum):
+    """Why somebody has no window yet, as a log says it."""
+
+    INSTANCE = 'another window of its instance is open'
+    SLOW = 'its instance was slow, and another slow one has a window'
+    FULL = 'as many windows are open as may be (max_windows)'
+    RESERVED = 'the last windows are kept for other projects and hosts'
+    BACKEND = 'its back end makes as many snapshots at once as it takes'
+    ORDER = 'others come first'
+
+
 class Seen(enum.Enum):
     """What was seen of a snapshot that a back end was asked for."""
 
@@ -157,7 +168,7 @@ class Fairness:
             given.append(turn)
         return given
 
-    def cast(self, turn: Turn, now: float) -> None:
+    def note_cast(self, turn: Turn, now: float) -> None:
         """Note that its back end is asked for the snapshot."""
         turn.enter(State.CAST, now)
         there = [each for each in self._opened.values()
@@ -166,19 +177,19 @@ class Fairness:
         for each in there:
             each.beside = max(each.beside, len(there))
 
-    def passed(self, turn: Turn, now: float, seen: Seen) -> None:
+    def note_passed(self, turn: Turn, now: float, seen: Seen) -> None:
         """Note that its point in time has passed, or is waited for no more."""
         if seen is Seen.UNWATCHED:
-            self.asked(turn, now)
+            self.note_asked(turn, now)
         elif seen is not Seen.UNKNOWN:
-            self._backend(turn).took(
+            self._backend(turn).note_duration(
                 now - turn.since if seen is Seen.MADE else math.inf,
                 turn.beside, now)
         turn.enter(State.CLOSING, now)
 
-    def asked(self, turn: Turn, now: float) -> None:
+    def note_asked(self, turn: Turn, now: float) -> None:
         """Note that its back end was asked, and no guest waits for that."""
-        self._backend(turn).asked(now)
+        self._backend(turn).note_asked(now)
 
     def leave(self, turn: Turn, now: float) -> None:
         """Note that it has done with its window, or waits no more."""
@@ -199,12 +210,17 @@ class Fairness:
                         f'them of its project')
         self.leave(last, now)
 
+    def obstacle(self, turn: Turn, now: float) -> Obstacle:
+        """Return why a turn that waits has not come."""
+        return (self._obstacle(turn, _Shares(self._opened.values()), now)
+                or Obstacle.ORDER)
+
     def _next(self, now: float) -> Turn | None:
         if len(self._opened) >= self._size:
             return None
         shares = _Shares(self._opened.values())
         return min((turn for turn in self._waiting.values()
-                    if self._may_have(turn, shares, now)),
+                    if self._obstacle(turn, shares, now) is None),
                    key=lambda turn: (
                        self._is_slow(turn), shares.projects[turn.wish.project],
                        shares.of_host(turn), turn.number), default=None)
@@ -216,18 +232,24 @@ class Fairness:
     def _is_slow(self, turn: Turn) -> bool:
         return not self._slow.keys().isdisjoint(turn.wish.instances)
 
-    def _may_have(self, turn: Turn, shares: _Shares, now: float) -> bool:
+    def _obstacle(self, turn: Turn, shares: _Shares,
+                  now: float) -> Obstacle | None:
         if shares.instances & turn.wish.instances:
-            return False
+            return Obstacle.INSTANCE
+        free = self._size - len(self._opened)
+        if free <= 0:
+            return Obstacle.FULL
         is_slow = self._is_slow(turn)
         if is_slow and sum(map(self._is_slow, self._opened.values())) >= max(
                 1, self._size // SLOW_SHARE):
-            return False
-        free = self._size - len(self._opened)
+            return Obstacle.SLOW
         if free <= self._size // RESERVE and (
                 is_slow or shares.projects[turn.wish.project]
                 or shares.of_host(turn) >= self._size // 2):
-            return False
+            return Obstacle.RESERVED
+        return None if self._has_room(turn, shares, now) else Obstacle.BACKEND
+
+    def _has_room(self, turn: Turn, shares: _Shares, now: float) -> bool:
         there = shares.at_backend.get(turn.wish.backend, [])
         return self._backend(turn).has_room(
             [now - each.since for each in there

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import functools
 import threading
 
 from oslo_log import log as logging
@@ -93,7 +94,8 @@ class Queue:
             wish_of(plan))
         try:
             try:
-                self.slots.wait(turn, *self._patience(plan))
+                self.slots.wait(turn, *self._patience(plan),
+                                functools.partial(_tell, plan.backup.id))
             except exceptions.NoSlot as error:
                 if not plan.in_driver:
                     raise
@@ -142,6 +144,12 @@ class Queue:
             if self._turns.get(backup) is turn:
                 del self._turns[backup]
             self.slots.leave(turn)
+
+
+def _tell(backup: str, seconds: float, why: fairness.Obstacle) -> None:
+    LOG.info('Backup %(backup)s has waited %(seconds)d s for its turn: '
+             '%(why)s.',
+             {'backup': backup, 'seconds': seconds, 'why': why.value})
 
 
 def wish_of(plan: plans.BackupPlan) -> fairness.Wish:

@@ -24,6 +24,7 @@ from cinder_wt_backup.service import fairness
 # Seconds after which it is looked again: who takes long to open stops keeping
 # others from the back end, and nobody tells.
 LOOK_AGAIN = 1.0
+PROGRESS = 60.0         # seconds between what is said of who waits
 
 
 class Slots:
@@ -48,14 +49,18 @@ class Slots:
             self._give()
             return turn
 
-    def wait(self, turn: fairness.Turn, timeout: float, option: str) -> None:
+    def wait(self, turn: fairness.Turn, timeout: float, option: str,
+             tell: Callable[[float, fairness.Obstacle], object]) -> None:
         """Wait until it is somebody's turn, or known that it will never be.
 
         :param timeout: seconds
         :param option: what that is called in cinder.conf
+        :param tell: is told each minute how many seconds that has taken, and
+            why
         :raises NoSlot: the process has to end
         """
-        end = time.monotonic() + timeout
+        began = time.monotonic()
+        end, next_told = began + timeout, began + PROGRESS
         told = self._told.get(turn.number)
         while told and turn.given is None and not turn.refused:
             left = end - time.monotonic()
@@ -69,18 +74,22 @@ class Slots:
             turn.waited = True
             told.wait(min(LOOK_AGAIN, left))
             self._look_again()
+            if time.monotonic() >= next_told and turn.given is None:
+                next_told += PROGRESS
+                tell(time.monotonic() - began, self._obstacle(turn))
 
-    def cast(self, turn: fairness.Turn) -> None:
+    def note_cast(self, turn: fairness.Turn) -> None:
         """Note that its back end is asked for the snapshot."""
-        self._change(turn, lambda now: self._fairness.cast(turn, now))
+        self._change(turn, lambda now: self._fairness.note_cast(turn, now))
 
-    def passed(self, turn: fairness.Turn, seen: fairness.Seen) -> None:
+    def note_passed(self, turn: fairness.Turn, seen: fairness.Seen) -> None:
         """Note that its point in time has passed, or is waited for no more."""
-        self._change(turn, lambda now: self._fairness.passed(turn, now, seen))
+        self._change(turn, lambda now: self._fairness.note_passed(
+            turn, now, seen))
         if turn.given is None and seen is fairness.Seen.UNWATCHED:
             # Its back end was asked all the same.
             with self._lock:
-                self._fairness.asked(turn, time.monotonic())
+                self._fairness.note_asked(turn, time.monotonic())
 
     def leave(self, turn: fairness.Turn) -> None:
         """Give it back, or wait for it no more; harmless when done twice."""
@@ -111,6 +120,10 @@ class Slots:
             if turn.given is None and not turn.refused:
                 turn.refused = why
                 self._fairness.leave(turn, time.monotonic())
+
+    def _obstacle(self, turn: fairness.Turn) -> fairness.Obstacle:
+        with self._lock:
+            return self._fairness.obstacle(turn, time.monotonic())
 
     def _look_again(self) -> None:
         """Give windows once a second, whoever of those that wait does it."""

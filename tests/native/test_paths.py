@@ -22,6 +22,8 @@ from cinder_wt_backup.guest.guardian.inside import journal
 from cinder_wt_backup.guest.guardian.inside import mounts
 from cinder_wt_backup.guest.guardian.inside import paths
 from cinder_wt_backup.guest.guardian.inside import syscalls
+from cinder_wt_backup.guest.guardian.inside import undo
+from cinder_wt_backup.guest.guardian.inside import ways
 from cinder_wt_backup.guest.guardian.inside import work
 from tests.support.loop import base
 
@@ -122,9 +124,9 @@ class IdentityTest(base.TestCase):
         after = self._record(disk)
         self.assertEqual(before.device, after.device)
         self.assertNotEqual(before.identity, after.identity)
-        self.assertRaises(work.LostError, work.flush, before)
+        self.assertRaises(ways.LostError, work.flush, before)
         base.run('mount', '-o', 'remount,sync', str(self.point))
-        self.assertEqual('other', work.undo(before))
+        self.assertEqual('other', undo.undo(before))
         self.assertIn('sync', self.options())
 
     def test_a_file_system_that_is_not_listed_is_stuck(self) -> None:
@@ -133,6 +135,6 @@ class IdentityTest(base.TestCase):
         work.engage(record)
         self.addCleanup(setattr, mounts, 'read', mounts.read)
         read, mounts.read = mounts.read, lambda *_: []
-        self.assertEqual('stuck', work.undo(record))
+        self.assertEqual('stuck', undo.undo(record))
         mounts.read = read
-        self.assertEqual('undone', work.undo(record))
+        self.assertEqual('undone', undo.undo(record))

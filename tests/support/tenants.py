@@ -114,7 +114,7 @@ class Cloud:
                         functools.partial(self._cast, turn, backup))
 
     def _cast(self, turn: fairness.Turn, backup: Backup) -> None:
-        self._fair.cast(turn, self._now)
+        self._fair.note_cast(turn, self._now)
         backup.cast = self._now
         if not self._serial:
             self._after(SNAPSHOT, lambda: self._passed(turn, backup))
@@ -131,8 +131,9 @@ class Cloud:
                 self._passed(*each)
 
     def _passed(self, turn: fairness.Turn, backup: Backup) -> None:
-        self._fair.passed(turn, self._now, fairness.Seen.UNWATCHED
-                          if backup.hostile else fairness.Seen.MADE)
+        self._fair.note_passed(
+            turn, self._now, fairness.Seen.UNWATCHED if backup.hostile
+            else fairness.Seen.MADE)
         backup.passed = self._now
         self._after(self._settings.closing_timeout if backup.hostile
                     else CLOSING, lambda: self._leave(turn, backup))

@@ -24,8 +24,6 @@ import os
 import signal
 import time
 
-import testtools
-
 from tests.support.cloud import backup as backups
 from tests.support.cloud import cloud
 from tests.support.cloud import console
@@ -46,9 +44,14 @@ SLOW_AGENT = ('pid=$(pidof qemu-ga); while sleep 0.3; do kill -STOP $pid; '
 
 
 class BusyTestCase(base.TestCase):
-    """Some volumes of one server, and what others want meanwhile."""
+    """Some volumes of one server, and what others want meanwhile.
+
+    By a command of its own: it takes minutes, and disturbs other suites.
+    """
 
     def setUp(self) -> None:
+        if not os.environ.get('TENANTS'):
+            self.skipTest('make tenants runs it')
         super().setUp()
         self.guest = self.stage.boot(stage.MEMORY_MIB)
         self.attached = [self.stage.volume(1) for _ in range(ATTACHED)]
@@ -111,6 +114,7 @@ class BusyTestCase(base.TestCase):
 
 
 class HungHostTest(BusyTestCase):
+    """Nothing else may use the cloud's libvirtd meanwhile."""
 
     def test_nobody_waits_for_it_and_it_is_not_asked_again(self) -> None:
         cloud.restart_backup(drivers.plugin('posix'))
@@ -137,9 +141,8 @@ class HungHostTest(BusyTestCase):
 
 
 class HostileGuestTest(BusyTestCase):
-    """By a command of its own, make tenants: it takes minutes."""
+    """A guest that is slow on purpose."""
 
-    @testtools.skipUnless(os.environ.get('TENANTS'), 'make tenants runs it')
     def test_others_go_on_while_its_windows_take_their_time(self) -> None:
         # One window at a time, so that all others have to wait for it.
         options = {'agent_timeout': SILENCE, 'drain_timeout': 5,

@@ -54,7 +54,7 @@ class StartRequest:
     :ivar drain: seconds for the gentle drain
     :ivar freeze: seconds after its report in which a freeze is over: what is
         frozen then, the guest thaws by itself
-    :ivar barrier: when that freeze comes, one of ``protocol.BarrierWish``
+    :ivar barrier: when that freeze comes
     """
 
     volume: str
@@ -62,7 +62,7 @@ class StartRequest:
     lease: int
     drain: int
     freeze: int = 0
-    barrier: str = BarrierWish.NEVER
+    barrier: BarrierWish = BarrierWish.NEVER
 
     def fields(self) -> dict[str, object]:
         """Return it as the guest is told it."""

@@ -16,12 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 import re
+from typing import TypeVar
 
 from cinder_wt_backup import exceptions
+from cinder_wt_backup.guest.guardian.inside import protocol
 
 MAX_NUMBER = (1 << 53) - 1
 TEXT = re.compile(r'.{0,1024}', re.DOTALL)
 MAX_SEVERAL = 256
+_Word = TypeVar('_Word', bound=protocol.Word)
 
 
 class Fields:
@@ -53,12 +56,9 @@ class Fields:
         """Return a text of which all matches a pattern."""
         return text_of(self._value[name], name, pattern)
 
-    def word(self, name: str, words: Collection[str]) -> str:
+    def word(self, name: str, words: type[_Word]) -> _Word:
         """Return one of some words."""
-        value = self._value[name]
-        if not isinstance(value, str) or value not in words:
-            raise refused(name)
-        return value
+        return _word(self._value[name], name, words)
 
     def several(self, name: str, most: int = MAX_SEVERAL) -> list[object]:
         """Return a list that is not too long, of whatever."""
@@ -67,12 +67,10 @@ class Fields:
             raise refused(name)
         return value
 
-    def words(self, name: str, words: Collection[str]) -> frozenset[str]:
+    def words(self, name: str, words: type[_Word]) -> frozenset[_Word]:
         """Return several of some words."""
-        found = self.several(name)
-        if not all(isinstance(each, str) and each in words for each in found):
-            raise refused(name)
-        return frozenset(str(each) for each in found)
+        return frozenset(_word(each, name, words)
+                         for each in self.several(name))
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Return several texts."""
@@ -93,6 +91,13 @@ def text_of(value: object, name: str, pattern: re.Pattern[str] = TEXT) -> str:
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise refused(name)
     return value
+
+
+def _word(value: object, name: str, words: type[_Word]) -> _Word:
+    try:
+        return words(value)
+    except ValueError as error:
+        raise refused(name) from error
 
 
 def refused(what: str) -> exceptions.GuardianError:

@@ -62,20 +62,18 @@ class Mount:
 class Started(Mount):
     """A file system as a start left it.
 
-    :ivar state: one of ``protocol.State``
     :ivar own: the path was seen to lead to it where the agent is
     :ivar barrier: its device's cache is flushed when it has to be
     :ivar flushed: what was dirty in it is written
-    :ivar pulse: one of ``protocol.Pulse``
     :ivar errors: by what could not be done, the kernel's name for why
     :ivar changed: options that are not as before, with ``-`` or ``+``
     """
 
-    state: str
+    state: protocol.State
     own: bool
     barrier: bool
     flushed: bool
-    pulse: str
+    pulse: protocol.Pulse
     errors: Mapping[str, str]
     changed: tuple[str, ...]
 
@@ -94,23 +92,22 @@ class Started(Mount):
 class Ended(Mount):
     """A file system as a release found and left it.
 
-    :ivar was: one of ``protocol.State``, before it was undone
+    :ivar was: its state before it was undone
     :ivar own: as of a start
-    :ivar undo: one of ``protocol.Undo``
     :ivar changed: options that are not as before, with ``-`` or ``+``
     :ivar thawed: a freeze was overdue, and ended by the guest itself
     """
 
-    was: str
+    was: protocol.State
     own: bool
     changed: tuple[str, ...]
-    undo: str
+    undo: protocol.Undo
     thawed: bool
 
     @property
     def stuck(self) -> bool:
         """Whether a flag of ours was not seen to be gone."""
-        return self.undo not in protocol.Undo.SAFE
+        return self.undo not in protocol.SAFE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,14 +116,14 @@ class Start:
 
     :ivar armed: the guest ends a freeze that is overdue, from now on
     :ivar mounts: what is mounted at its end
-    :ivar remarks: of ``protocol.Remark``
+    :ivar remarks: of its remarks
     :ivar drains: this kernel drains writers in progress by itself
     :ivar dirty_kb: what was dirty in the guest at first
     """
 
     filesystems: tuple[Started, ...]
     mounts: tuple[Mount, ...]
-    remarks: frozenset[str]
+    remarks: frozenset[protocol.Remark]
     armed: bool
     drains: bool
     dirty_kb: int
@@ -153,12 +150,12 @@ class End:
     """What a release reports.
 
     :ivar mounts: what is mounted after it was undone
-    :ivar remarks: of ``protocol.Remark``
+    :ivar remarks: of its remarks
     """
 
     filesystems: tuple[Ended, ...]
     mounts: tuple[Mount, ...]
-    remarks: frozenset[str]
+    remarks: frozenset[protocol.Remark]
 
     @property
     def stuck(self) -> list[Ended]:
@@ -202,7 +199,7 @@ def started(report: Mapping[str, object]) -> Start:
     return Start(
         filesystems=_each(found, _started),
         mounts=_mounts(found),
-        remarks=found.words('remarks', protocol.Remark.ALL),
+        remarks=found.words('remarks', protocol.Remark),
         armed=found.flag('armed'),
         drains=kernel is not None and (
             int(kernel[1]), int(kernel[2])) >= DRAINS_BY_ITSELF,
@@ -222,7 +219,7 @@ def ended(report: Mapping[str, object]) -> End:
         raise exceptions.GuardianError(
             'the window had ended before its release')
     return End(filesystems=_each(found, _ended), mounts=_mounts(found),
-               remarks=found.words('remarks', protocol.Remark.ALL))
+               remarks=found.words('remarks', protocol.Remark))
 
 
 def _each(found: fields.Fields, made: Callable[[object], _Made]
@@ -239,12 +236,12 @@ def _started(value: object) -> Started:
     return Started(
         number=found.text('device', _NUMBER),
         kind=found.text('type', _KIND),
-        state=found.word('state', protocol.State.ALL),
+        state=found.word('state', protocol.State),
         mountpoint=found.text('point', _POINT),
         own=found.flag('own'),
         barrier=found.flag('barrier'),
-        flushed=found.word('flush', ('none', 'done')) == 'done',
-        pulse=found.word('pulse', protocol.Pulse.ALL),
+        flushed=found.word('flush', protocol.Flush) is protocol.Flush.DONE,
+        pulse=found.word('pulse', protocol.Pulse),
         errors=found.pairs('errors', _ACT, _ERROR),
         changed=found.texts('changed'))
 
@@ -255,11 +252,11 @@ def _ended(value: object) -> Ended:
     return Ended(
         number=found.text('device', _NUMBER),
         kind=found.text('type', _KIND),
-        was=found.word('was', protocol.State.ALL),
+        was=found.word('was', protocol.State),
         own=found.flag('own'),
         mountpoint=found.text('point', _POINT),
         changed=found.texts('changed'),
-        undo=found.word('undo', protocol.Undo.ALL),
+        undo=found.word('undo', protocol.Undo),
         thawed=found.flag('thawed'))
 
 

@@ -35,7 +35,7 @@ FROZEN = ('a file system is frozen by somebody else: thaw it, or wait for who '
 CHANGED = ('file systems of the volume were mounted or unmounted in the guest '
            'meanwhile, or it was detached')
 # What was seen beside the file systems, and permits no more than that.
-REMARKS: tuple[tuple[str, claims.Level, str], ...] = (
+REMARKS: tuple[tuple[Remark, claims.Level, str], ...] = (
     (Remark.UNFLUSHED, CRASH,
      'a flush failed in the guest: look for I/O errors in its kernel log'),
     (Remark.JOURNAL, CRASH,

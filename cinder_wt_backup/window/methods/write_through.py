@@ -120,7 +120,7 @@ class WriteThrough(base.Method):
         return guardian.Guardian(self.guest.agent, self.token,
                                  self.settings.agent_timeout)
 
-    def _barrier_wish(self) -> str:
+    def _barrier_wish(self) -> BarrierWish:
         if self.settings.barrier is conf.Barrier.FREEZE:
             return BarrierWish.ALWAYS
         return (BarrierWish.UNFLAGGED if FREEZE in self.settings.methods

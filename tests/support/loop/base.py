@@ -234,7 +234,7 @@ class TestCase(bounded.TestCase):
             try:
                 links = [os.readlink(each)
                          for each in (process / 'fd').iterdir()]
-                if f'{RECORD}/claim' in links and _same_run(process):
+                if f'{RECORD}/lock' in links and _same_run(process):
                     number = int(process.name)
                     found.append((os.getsid(number) != number, number))
             except OSError:
@@ -248,7 +248,7 @@ class TestCase(bounded.TestCase):
             os.kill(process, number)
 
     def wait_until_undone(self) -> None:
-        """Wait until no flag is left and nobody has the claim."""
+        """Wait until no flag is left and nobody holds the lock."""
         self.wait_for(lambda: 'sync' not in self.options())
         self.wait_for(lambda: not self.holders())
 

@@ -12,10 +12,12 @@
 
 """Another compute host on this machine, such as live migrations go to."""
 
+from collections.abc import Iterator
 import contextlib
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -91,6 +93,15 @@ class SecondHost(fixtures.Fixture):
     def _more(self, folder: pathlib.Path) -> str:
         """Return further lines of its configuration; make what they name."""
         return ''
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Have it answer nobody, as by SIGSTOP, while the body runs."""
+        self._libvirtd.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._libvirtd.send_signal(signal.SIGCONT)
 
     def connect(self) -> libvirt.virConnect:
         """Return a connection, past the plugin."""

@@ -18,14 +18,14 @@ newer, with the standard library only.
 
 Who is who:
 
-- *start* is what the agent runs. It checks, takes the claim, leaves the
+- *start* is what the agent runs. It checks, takes the lock, leaves the
   supervisor behind, waits for its report, prints it and ends.
-- The *supervisor* holds the claim (``flock`` of a file in ``/run``), the
+- The *supervisor* holds the lock (``flock`` of a file in ``/run``), the
   lease, the journal and a socket for the short calls. It never touches
   storage.
 - A *worker* for each superblock does what may hang. It is forked before the
-  first change and shares the claim by inheriting it: a new start gets the
-  claim only when the last one is gone.
+  first change and shares the lock by inheriting it: a new start gets the
+  lock only when the last one is gone.
 - A *looker* reads mounts, of this and of other namespaces; it may hang or be
   slow, and is then given up.
 - *release* and *thawed* are what the agent runs later: they talk to the
@@ -46,7 +46,7 @@ What makes it safe:
   options, or the superblock is another one, or it is gone from sysfs. A
   superblock that lives but cannot be reached is stuck, and tried again.
 
-The order of a start: arguments; claim; left-overs; memory locked; look;
+The order of a start: arguments; lock; left-overs; memory locked; look;
 workers prepare (open, compare, identity, options); journal; thresholds
 lowered and drain; inner file systems before outer ones: flag, see, flush;
 then a pulse, which is on record while it may be frozen; look again; report.
@@ -57,10 +57,11 @@ standard input; ``BOOT`` and the program are ``assemble.boot()`` and
 ``protocol.COMMANDS``. It prints one JSON object and ends with its ``status``.
 
 Parts, from below: protocol, syscalls, mounts, paths, options, identity, flag,
-blocks, users, journal, drain, work (acts on a superblock), pulse, look,
-channel, worker, team (workers as their supervisor sees them), apart (what may
-hang and changes nothing), listener, supervisor, window (the order of things),
-behind (the supervisor's process), client (short-lived commands), main.
+blocks, users, journal, drain, ways (to a superblock), work (acts on it), undo,
+pulse, journals (those of file systems), look, channel, worker, team (workers
+as their supervisor sees them), apart (what may hang and changes nothing),
+reports, listener, supervisor, window (the order of things), behind (the
+supervisor's process), client (short-lived commands), main.
 
 A type without a folder in sysfs gets no flag, but FAT: nothing would tell it
 from its successor.

@@ -66,7 +66,7 @@ def look_at(disk: str, request: channel.Message, budget: float
             message = here.receive(max(0, end + GRACE - time.monotonic()))
             if message is None:
                 break
-            seen = _typed(message['seen'])
+            seen = _typed_look(message['seen'])
         team.reap(process)
     except TimeoutError:
         pass
@@ -75,7 +75,7 @@ def look_at(disk: str, request: channel.Message, budget: float
     return seen
 
 
-def _typed(seen: typing.List[typing.Any]) -> look.Seen:
+def _typed_look(seen: typing.List[typing.Any]) -> look.Seen:
     disk, filesystems, loose, remarks = seen
     return look.Seen(disk, [look.FileSystem(*each) for each in filesystems],
                      loose, remarks)

@@ -23,9 +23,10 @@ import typing
 HERE = pathlib.Path(__file__).parent
 PACKAGE = 'cinder_wt_backup.guest.guardian.inside'
 PARTS = ('protocol', 'syscalls', 'mounts', 'paths', 'options', 'identity',
-         'flag', 'blocks', 'users', 'journal', 'drain', 'work', 'pulse',
-         'look', 'channel', 'worker', 'team', 'apart', 'listener',
-         'supervisor', 'window', 'behind', 'client', 'main')
+         'flag', 'blocks', 'users', 'journal', 'drain', 'ways', 'work',
+         'undo', 'pulse', 'journals', 'look', 'channel', 'worker', 'team',
+         'apart', 'reports', 'listener', 'supervisor', 'window', 'behind',
+         'client', 'main')
 LOADER = '''\
 import sys
 
@@ -57,7 +58,7 @@ def program() -> bytes:
     licence = _split('protocol')[0]
     texts = [licence, LOADER]
     for name in PARTS:
-        body = _linked(_split(name)[1])
+        body = _link(_split(name)[1])
         if "\'\'\'" in body or '\\\n' in body:
             raise ValueError('%s cannot be within a string' % name)
         texts.append("PARTS['%s'] = Part('%s', r'''\n%s''')\n" % (
@@ -74,7 +75,7 @@ def _split(name: str) -> typing.Tuple[str, str]:
     return licence + '\n', body
 
 
-def _linked(body: str) -> str:
+def _link(body: str) -> str:
     """Replace imports of other parts by what they are in one text."""
     start = 'from %s import ' % PACKAGE
     lines = []

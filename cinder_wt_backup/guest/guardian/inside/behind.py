@@ -25,7 +25,7 @@ from cinder_wt_backup.guest.guardian.inside import syscalls
 from cinder_wt_backup.guest.guardian.inside import window
 
 
-def _warmed() -> None:
+def _warm_up() -> None:
     """Compile every part, raise and format one exception.
 
     What that imports is there then, and needs no memory or disk later.
@@ -43,7 +43,7 @@ def _warmed() -> None:
     getattr(gc, 'freeze', int)()    # workers share what it does not write to
 
 
-def _spared() -> None:
+def _spare_from_oom() -> None:
     """Be the last that the kernel ends for want of memory, if it may be."""
     try:
         with open('/proc/self/oom_score_adj', 'w') as score:
@@ -52,7 +52,7 @@ def _spared() -> None:
         pass
 
 
-def run(request: channel.Message, folder: journal.Folder, claim: int,
+def run(request: channel.Message, folder: journal.Folder, lock: int,
         disk: str, there: channel.Channel) -> None:
     """Be the supervisor, and end with it; never returns.
 
@@ -65,18 +65,18 @@ def run(request: channel.Message, folder: journal.Folder, claim: int,
 
     try:
         os.setsid()
-        channel.detach([claim, folder.descriptor, there.fileno()])
+        channel.detach([lock, folder.descriptor, there.fileno()])
         try:
-            _warmed()
-            _spared()
+            _warm_up()
+            _spare_from_oom()
             syscalls.lock_memory()
-            held = supervisor.Supervisor(request, folder, claim)
+            held = supervisor.Supervisor(request, folder, lock)
         except (OSError, MemoryError) as error:
             tell({'version': protocol.VERSION, 'token': request['token'],
                   'status': int(protocol.Status.UNABLE),
                   'reason': 'no memory to lock, or no socket: %s'
                             % (error or 'out of memory')})
-            folder.remove(claim)
+            folder.remove(lock)
             return
         window.Window(held, disk, tell).run()
     except Exception:

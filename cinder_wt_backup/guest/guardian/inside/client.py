@@ -22,24 +22,19 @@ from cinder_wt_backup.guest.guardian.inside import listener
 from cinder_wt_backup.guest.guardian.inside import protocol
 
 Status = protocol.Status
+report_of = protocol.report_of
 Report = channel.Message
-CLAIM_PATIENCE = 1.0            # seconds for one that ends to let go of it
+LOCK_PATIENCE = 1.0             # seconds for one that ends to let go of it
 
 
-def plain(status: Status, token: str, reason: str = '') -> Report:
-    """Return a report without file systems."""
-    return {'version': protocol.VERSION, 'status': int(status),
-            'token': token, 'reason': reason}
-
-
-def _claimed(folder: journal.Folder, seconds: float
-             ) -> typing.Optional[int]:
-    """Return the claim; None: somebody has it."""
+def _take_lock(folder: journal.Folder, seconds: float
+               ) -> typing.Optional[int]:
+    """Wait a little for the lock and return it; None: it is held."""
     end = time.monotonic() + seconds
     while True:
-        claim = folder.claim()
-        if claim is not None or time.monotonic() >= end:
-            return claim
+        lock = folder.try_lock()
+        if lock is not None or time.monotonic() >= end:
+            return lock
         time.sleep(0.02)
 
 
@@ -49,21 +44,21 @@ def call(request: channel.Message) -> Report:
     end = time.monotonic() + limit
     folder = journal.Folder()
     patience = time.monotonic() + max(0.5, min(limit - 3, 5))
-    claim = None
-    while claim is None and time.monotonic() < patience:
+    lock = None
+    while lock is None and time.monotonic() < patience:
         try:
             report = listener.call(folder, request,
                                    max(0.5, end - 1 - time.monotonic()))
         except TimeoutError:
-            return plain(Status.STUCK, token, 'the supervisor is at it')
+            return report_of(Status.STUCK, token, 'the supervisor is at it')
         if report is not None:
             return report
-        _disarmed(folder)
-        claim = _claimed(folder, 0.1)   # there may be one in a moment
-    return _recovered(folder, claim, token, end)
+        _disarm(folder)
+        lock = _take_lock(folder, 0.1)   # there may be one in a moment
+    return _recover(folder, lock, token, end)
 
 
-def _disarmed(folder: journal.Folder) -> None:
+def _disarm(folder: journal.Folder) -> None:
     """Tell workers that are alone that the host has thawed, if it froze."""
     try:
         folder.disarm()
@@ -94,37 +89,37 @@ def _is_starting(token: str, proc: str = '/proc') -> bool:
     return False
 
 
-def _recovered(folder: journal.Folder, claim: typing.Optional[int],
-               token: str, end: float) -> Report:
+def _recover(folder: journal.Folder, lock: typing.Optional[int],
+             token: str, end: float) -> Report:
     """Undo what a journal says; its lease is over with its supervisor.
 
-    Without the claim, a worker is still at it: undoing beside it is right,
+    Without the lock, a worker is still at it: undoing beside it is right,
     but it stays on record.
     """
     left = folder.read()
-    if left is None and claim is not None:
-        folder.remove(claim)
+    if left is None and lock is not None:
+        folder.remove(lock)
         if _is_starting(token):
-            return plain(Status.STUCK, token, 'it is only being started')
-        return plain(Status.LAPSED, token)
+            return report_of(Status.STUCK, token, 'it is only being started')
+        return report_of(Status.LAPSED, token)
     undone = left is None or undo_left_over(
-        left, os.dup(folder.descriptor) if claim is None else claim,
+        left, os.dup(folder.descriptor) if lock is None else lock,
         max(0.5, end - time.monotonic() - 1))
-    if not undone or claim is None:
-        return plain(Status.STUCK, token, 'not everything could be undone')
-    folder.remove(claim)
-    return plain(Status.LAPSED, token)
+    if not undone or lock is None:
+        return report_of(Status.STUCK, token, 'not everything could be undone')
+    folder.remove(lock)
+    return report_of(Status.LAPSED, token)
 
 
-def undo_left_over(left: journal.Journal, claim: int, seconds: float
+def undo_left_over(left: journal.Journal, lock: int, seconds: float
                    ) -> bool:
     """Undo what was left over; whether all of it was seen undone.
 
-    Workers that cannot yet go on by themselves, and keep the claim.
+    Workers that cannot yet go on by themselves, and keep the lock.
     """
     from cinder_wt_backup.guest.guardian.inside import drain
     from cinder_wt_backup.guest.guardian.inside import team
-    members = [team.left_over(record, claim) for record in left.records]
+    members = [team.left_over(record, lock) for record in left.records]
     for each in members:
         each.tell('undo')
     restored = drain.restore(left.thresholds)
@@ -147,21 +142,21 @@ def start(request: channel.Message) -> Report:
     token = request['token']
     disk = blocks.find_disk(request['volume'], request['address'])
     if not disk:
-        return plain(Status.NO_DISK, token, 'no disk has that serial')
+        return report_of(Status.NO_DISK, token, 'no disk has that serial')
     why = _lacking()
     if why:
-        return plain(Status.UNABLE, token, why)
+        return report_of(Status.UNABLE, token, why)
     if not _apart_from_agent():
-        return plain(Status.NO_LEASE, token, 'not in a unit of its own')
+        return report_of(Status.NO_LEASE, token, 'not in a unit of its own')
     folder = journal.Folder()
-    claim = _claimed(folder, CLAIM_PATIENCE)
-    if claim is None:
-        return plain(Status.BUSY, token, 'another window is open')
+    lock = _take_lock(folder, LOCK_PATIENCE)
+    if lock is None:
+        return report_of(Status.BUSY, token, 'another window is open')
     left = folder.read()
-    if left is not None and not undo_left_over(left, claim, 4):
-        return plain(Status.BUSY, token, 'another window is not undone')
+    if left is not None and not undo_left_over(left, lock, 4):
+        return report_of(Status.BUSY, token, 'another window is not undone')
     folder.forget()
-    return _started(request, folder, claim, disk)
+    return _leave_supervisor(request, folder, lock, disk)
 
 
 def _lacking() -> str:
@@ -183,23 +178,24 @@ def _apart_from_agent(run: str = '/run', proc: str = '/proc') -> bool:
                    for line in groups.read(1 << 16).splitlines())
 
 
-def _started(request: channel.Message, folder: journal.Folder, claim: int,
-             disk: str) -> Report:
+def _leave_supervisor(request: channel.Message, folder: journal.Folder,
+                      lock: int, disk: str) -> Report:
     from cinder_wt_backup.guest.guardian.inside import behind
     here, there = channel.pair()
     try:
         child = os.fork()
     except OSError:
-        folder.remove(claim)
+        folder.remove(lock)
         raise
     if child == 0:
-        behind.run(request, folder, claim, disk, there)
+        behind.run(request, folder, lock, disk, there)
     there.close()
-    os.close(claim)
+    os.close(lock)
     try:
         report = here.receive(request['limit'])
     except TimeoutError:
-        return plain(Status.UNKNOWN, request['token'], 'no report in time')
+        return report_of(Status.UNKNOWN, request['token'],
+                         'no report in time')
     if report is None:
-        return plain(Status.UNKNOWN, request['token'], 'it ended early')
+        return report_of(Status.UNKNOWN, request['token'], 'it ended early')
     return report

@@ -74,13 +74,13 @@ def restore(saved: typing.List[journal.Threshold], proc: str = '/proc'
     done = True
     for each in saved:
         try:
-            done = _restored(each, proc) and done
+            done = _restore_one(each, proc) and done
         except (OSError, ValueError):
             done = False
     return done
 
 
-def _restored(each: journal.Threshold, proc: str) -> bool:
+def _restore_one(each: journal.Threshold, proc: str) -> bool:
     path = '%s/sys/vm/%s' % (proc, each.name)
     if int(_text(path)) != each.ours or each.was == each.ours:
         return True             # an admin changed it since

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What is on record in ``/run``: the claim, and all that undoing takes.
+"""What is on record in ``/run``: the lock, and all that undoing takes.
 
 Everything is in one folder that only root can enter. It is opened once,
 without following a link, and everything else is opened from there.
@@ -26,7 +26,7 @@ import typing
 from cinder_wt_backup.guest.guardian.inside import syscalls
 
 FOLDER = 'cinder-wt-backup'
-CLAIM, JOURNAL, NEW, SOCKET = 'claim', 'journal', 'journal.new', 'socket'
+LOCK, JOURNAL, NEW, SOCKET = 'lock', 'journal', 'journal.new', 'socket'
 TROUBLE, DISARMED = 'trouble', 'disarmed'
 VERSION = 1
 ROOM = 1 << 18                  # of a journal, reserved before it is written
@@ -56,14 +56,14 @@ class Folder:
 
     def __init__(self, run: str = '/run', make: bool = True) -> None:
         self.path = os.path.join(run, FOLDER)
-        self.descriptor = self._opened(make)
+        self.descriptor = self._open(make)
         is_at = os.fstat(self.descriptor)
         if is_at.st_uid != 0 or stat.S_IMODE(is_at.st_mode) & 0o77:
             raise UnsafeError('%s is not root\'s alone' % self.path)
         if not _in_memory(self.descriptor):
             raise UnsafeError('%s is not in memory' % run)
 
-    def _opened(self, make: bool = True) -> int:
+    def _open(self, make: bool = True) -> int:
         """Open the folder; make it, unless it is there."""
         try:
             if make:
@@ -73,24 +73,24 @@ class Folder:
         return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY
                        | os.O_NOFOLLOW | os.O_CLOEXEC)
 
-    def claim(self) -> typing.Optional[int]:
-        """Return the claim, held until its last copy is closed.
+    def try_lock(self) -> typing.Optional[int]:
+        """Return the lock, held until its last copy is closed.
 
         None: somebody has it, or has just let go of it; ask again.
         """
         try:
             descriptor = os.open(
-                CLAIM, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
+                LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
                 0o600, dir_fd=self.descriptor)
         except FileNotFoundError:
             os.close(self.descriptor)       # the folder was removed
-            self.descriptor = self._opened()
+            self.descriptor = self._open()
             return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Who had it may have removed it before it was let go of.
             if os.path.samestat(os.fstat(descriptor), os.stat(
-                    CLAIM, dir_fd=self.descriptor, follow_symlinks=False)):
+                    LOCK, dir_fd=self.descriptor, follow_symlinks=False)):
                 return descriptor
         except (BlockingIOError, FileNotFoundError):
             pass
@@ -166,15 +166,15 @@ class Folder:
             except FileNotFoundError:
                 pass
 
-    def remove(self, claim: int) -> None:
-        """Leave nothing, and let go of the claim; everything is undone."""
+    def remove(self, lock: int) -> None:
+        """Leave nothing, and let go of the lock; everything is undone."""
         self.forget()
         try:
-            os.unlink(CLAIM, dir_fd=self.descriptor)
+            os.unlink(LOCK, dir_fd=self.descriptor)
             os.rmdir(self.path)
         except OSError:
             pass                # somebody else is there by now
-        os.close(claim)
+        os.close(lock)
 
     def _read(self, name: str) -> bytes:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC,

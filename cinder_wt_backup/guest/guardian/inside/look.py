@@ -14,12 +14,12 @@
 
 import errno
 import os
-import re
 import time
 import typing
 
 from cinder_wt_backup.guest.guardian.inside import blocks
 from cinder_wt_backup.guest.guardian.inside import identity
+from cinder_wt_backup.guest.guardian.inside import journals
 from cinder_wt_backup.guest.guardian.inside import mounts
 from cinder_wt_backup.guest.guardian.inside import paths
 from cinder_wt_backup.guest.guardian.inside import protocol
@@ -28,8 +28,6 @@ from cinder_wt_backup.guest.guardian.inside import users
 
 Remark = protocol.Remark
 FIRST_PID_NAMESPACE = 4026531836
-INNER_JOURNAL = re.compile(r'(.+)-[0-9]+')
-ELSEWHERE = ('logdev=', 'rtdev=')
 MAX_LOOPS_DEEP = 4
 ONE_NAMESPACE = 0.5             # seconds for one, so that others are seen
 
@@ -67,7 +65,8 @@ class Look:
                 break
             self._add_mounts()
         self._tree.look_below()
-        self._look_at_journals()
+        if self._journals_are_apart():
+            self._remarks.add(Remark.JOURNAL)
         loose = self._loose()
         self._remarks |= self._tree.remarks
         if not self._first_namespace():
@@ -234,35 +233,12 @@ class Look:
                                 lambda row: row.id == number)
         return any(row.device in self._found for row in rows)
 
-    def _look_at_journals(self) -> None:
-        """See journals and logs that lie elsewhere, or ours of others."""
-        inner, outer = set(), set()
-        for name in blocks.names('%s/fs/jbd2' % self._proc):
-            match = INNER_JOURNAL.fullmatch(name)
-            if match and self._is_block(match.group(1)):
-                inner.add(match.group(1))
-            else:
-                outer.add(name)
-        if outer & set(self._tree.devices) or outer and any(
-                self._name_of(each.device) not in inner
-                for each in self._found.values()
-                if each.type in ('ext3', 'ext4')):
-            self._remarks.add(Remark.JOURNAL)
-        for each in self._found.values():
-            if each.type == 'xfs' and any(
-                    option.startswith(ELSEWHERE)
-                    for option in each.options.split(',')):
-                self._remarks.add(Remark.JOURNAL)
-
-    def _is_block(self, name: str) -> bool:
-        return os.path.exists('%s/class/block/%s' % (self._sys, name))
-
-    def _name_of(self, number: str) -> str:
-        try:
-            return os.path.basename(os.readlink(
-                '%s/dev/block/%s' % (self._sys, number)))
-        except OSError:
-            return ''
+    def _journals_are_apart(self) -> bool:
+        found = self._found.values()
+        return journals.are_apart(
+            self._tree.devices, {each.device: each.type for each in found},
+            [each.options for each in found if each.type == 'xfs'],
+            self._proc, self._sys)
 
     def _loose(self) -> typing.List[blocks.Device]:
         """Return leaves that no file system is mounted from."""

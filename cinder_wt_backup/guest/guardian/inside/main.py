@@ -59,7 +59,8 @@ def report_on(arguments: typing.List[str]) -> channel.Message:
     try:
         request = request_of(arguments)
     except (ValueError, KeyError) as error:
-        return client.plain(Status.REFUSED, '', 'the request: %s' % error)
+        return protocol.report_of(Status.REFUSED, '',
+                                  'the request: %s' % error)
     try:
         if request['command'] == 'start':
             return client.start(request)
@@ -67,8 +68,9 @@ def report_on(arguments: typing.List[str]) -> channel.Message:
     except (OSError, journal.UnsafeError) as error:
         # Before a supervisor is there, only start can say: nothing changed.
         started = request['command'] == 'start'
-        return client.plain(Status.UNABLE if started else Status.STUCK,
-                            request['token'], str(error))
+        return protocol.report_of(
+            Status.UNABLE if started else Status.STUCK, request['token'],
+            str(error))
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ The host imports this too: statuses and names are the same on both sides.
 """
 
 import enum
+import typing
 
 VERSION = 1
 
@@ -30,7 +31,7 @@ class Status(enum.IntEnum):
     DONE = 0            # with a whole report
     NOT_STARTED = 1     # systemd-run or the interpreter, before any of this
     LAPSED = 3          # nothing is on record for that token: it was undone
-    BUSY = 4            # another window has the claim
+    BUSY = 4            # another window has the lock
     NO_DISK = 5         # no disk with that serial
     NO_LEASE = 6        # the supervisor could not leave the agent's group
     UNABLE = 7          # this guest lacks what is needed; reason says what
@@ -46,7 +47,18 @@ UNCHANGED = frozenset({
     Status.UNABLE, Status.NO_PYTHON, Status.REFUSED})
 
 
-class State:
+class Word(str, enum.Enum):
+    """One of a few words, which is its text also in JSON, sets and formats.
+
+    What comes out of JSON is a plain text: it is equal to its word, and has
+    the same hash, so that a set holds only one of the two.
+    """
+
+    __hash__ = str.__hash__
+    __str__ = str.__str__
+
+
+class State(Word):
     """What a file system is seen to be, at the end of a start or release."""
 
     FLAGGED = 'flagged'         # synchronous by us, and seen to be so
@@ -57,10 +69,8 @@ class State:
     GONE = 'gone'               # not mounted any more, or another one
     UNKNOWN = 'unknown'         # a call that did not return
 
-    ALL = (FLAGGED, SYNC, READ_ONLY, WRITABLE, HIDDEN, GONE, UNKNOWN)
 
-
-class Undo:
+class Undo(Word):
     """What became of a file system on record."""
 
     UNDONE = 'undone'           # the flag was taken away, and seen to be gone
@@ -70,11 +80,19 @@ class Undo:
     STUCK = 'stuck'             # it lives, but could not be undone
     UNKNOWN = 'unknown'         # a call on it has not returned
 
-    SAFE = (UNDONE, ABSENT, OTHER)
-    ALL = SAFE + (FROZEN, STUCK, UNKNOWN)
+
+# Nothing of ours is left.
+SAFE = (Undo.UNDONE, Undo.ABSENT, Undo.OTHER)
 
 
-class Pulse:
+class Flush(Word):
+    """Whether what was dirty in it was written."""
+
+    NONE = 'none'
+    DONE = 'done'
+
+
+class Pulse(Word):
     """Whether writers in progress were drained by a freeze and thaw."""
 
     NONE = 'none'               # not needed or not asked for
@@ -83,10 +101,8 @@ class Pulse:
     FAILED = 'failed'
     LATE = 'late'               # still at it; thawed as soon as it is
 
-    ALL = (NONE, DONE, BUSY, FAILED, LATE)
 
-
-class Remark:
+class Remark(Word):
     """What was seen, and may hold data away from what is flagged."""
 
     CONTAINER = 'container'     # not the first pid namespace
@@ -102,11 +118,8 @@ class Remark:
     LATE = 'late'               # the drain was cut short
     UNFLUSHED = 'unflushed'     # a flush of something without a path failed
 
-    ALL = (CONTAINER, UNSEEN, SPANS, HELD, CACHE, JOURNAL, SWAP, RAW, LOOP,
-           KERNEL, LATE, UNFLUSHED)
 
-
-class PulseWish:
+class PulseWish(Word):
     """When a start makes a pulse."""
 
     NEVER = 'never'             # a barrier drains the writers
@@ -114,7 +127,7 @@ class PulseWish:
     ALWAYS = 'always'
 
 
-class BarrierWish:
+class BarrierWish(Word):
     """When a freeze by the agent is to be expected after a start."""
 
     NEVER = 'never'
@@ -132,9 +145,16 @@ COMMANDS = {'start': START, 'release': CALL, 'thawed': CALL}
 # What texts must match, whole.
 TEXTS = dict((('token', r'[0-9a-f]{8,64}'), ('volume', r'[0-9a-f-]{36}'),
               ('address', r'[0-9a-fA-F:.]{0,32}'),
-              ('barrier', 'never|unflagged|always'),
-              ('pulse', 'never|needed|always')))
+              ('barrier', '|'.join(BarrierWish)),
+              ('pulse', '|'.join(PulseWish))))
 MAX_SECONDS = 86400
 MAX_REQUEST = 4096
 MAX_REPORT = 4 << 20
 MAX_FILESYSTEMS = 64            # each has a worker with 3 MiB of memory
+
+
+def report_of(status: Status, token: str, reason: str = ''
+              ) -> typing.Dict[str, typing.Any]:
+    """Return a report that says nothing of file systems."""
+    return {'version': VERSION, 'status': int(status), 'token': token,
+            'reason': reason}

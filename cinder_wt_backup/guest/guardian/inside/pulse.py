@@ -27,6 +27,7 @@ from cinder_wt_backup.guest.guardian.inside import journal
 from cinder_wt_backup.guest.guardian.inside import paths
 from cinder_wt_backup.guest.guardian.inside import protocol
 from cinder_wt_backup.guest.guardian.inside import syscalls
+from cinder_wt_backup.guest.guardian.inside import ways
 from cinder_wt_backup.guest.guardian.inside import work
 
 LIMIT = 2.0                     # seconds until it is said to be late
@@ -62,7 +63,7 @@ class Pulse:
         if self._froze:
             try:
                 work.thaw(self._record)
-            except (OSError, work.LostError):
+            except (OSError, ways.LostError):
                 pass
         if gone:
             os.close(self._told)
@@ -80,7 +81,7 @@ def _freeze_and_thaw(record: journal.Record, tell: int) -> None:
     """Freeze, thaw, tell: in the child."""
     told = b'e'
     try:
-        with work.found(record) as way:
+        with ways.found(record) as way:
             opened = paths.reopen(way.descriptor)
         syscalls.freeze(opened)
         told = b'f'

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The supervisor: holds the claim, the lease and the journal, and waits.
+"""The supervisor: holds the lock, the lease and the journal, and waits.
 
 It never touches storage: what may hang is done by workers.
 """
@@ -26,13 +26,13 @@ from cinder_wt_backup.guest.guardian.inside import drain
 from cinder_wt_backup.guest.guardian.inside import journal
 from cinder_wt_backup.guest.guardian.inside import listener
 from cinder_wt_backup.guest.guardian.inside import protocol
+from cinder_wt_backup.guest.guardian.inside import reports
 from cinder_wt_backup.guest.guardian.inside import syscalls
 from cinder_wt_backup.guest.guardian.inside import team
 
 Status = protocol.Status
 Members = typing.List[team.Member]
-Look = typing.Callable[[], typing.Tuple[typing.List[typing.List[str]],
-                                        typing.List[str]]]
+Look = typing.Callable[[], typing.Tuple[reports.Mounts, typing.List[str]]]
 UNDO_LIMIT = 4.0                # seconds of undoing before a first answer
 HELP_AFTER = 0.5                # seconds without an answer: some hang
 MAX_HELPERS = 4                 # that are added at once
@@ -50,8 +50,8 @@ class Supervisor:
     """
 
     def __init__(self, request: channel.Message, folder: journal.Folder,
-                 claim: int) -> None:
-        self.request, self.folder, self.claim = request, folder, claim
+                 lock: int) -> None:
+        self.request, self.folder, self.lock = request, folder, lock
         self.lease_end = syscalls.boot_clock() + request['lease']
         self.members: Members = []
         self.thresholds: typing.List[journal.Threshold] = []
@@ -170,7 +170,7 @@ class Supervisor:
         self._ending = True
         for each in self.members:
             if each.gone:
-                _tried(each.replace)
+                _try(each.replace)
         for each in self.members:
             if each.busy != 'undo':     # one that hangs reads nothing
                 each.tell('undo')
@@ -212,10 +212,10 @@ class Supervisor:
                 and each.process not in self._helpers]
         hung.sort(key=lambda each: self._helped.count(each.process))
         for each in hung[:MAX_HELPERS]:
-            _tried(lambda: self._add_helper(each))
+            _try(lambda: self._add_helper(each))
 
     def _add_helper(self, hung: team.Member) -> None:
-        helper = team.left_over(hung.record, self.claim)
+        helper = team.left_over(hung.record, self.lock)
         self._helpers[hung.process] = helper
         self._helped.append(hung.process)
         helper.tell('undo')
@@ -240,36 +240,25 @@ class Supervisor:
         self._calls.close()
         for each in self.members + list(self._helpers.values()):
             each.dismiss()
-        self.folder.remove(self.claim)
+        self.folder.remove(self.lock)
 
-    def answer(self, status: Status, mounts: typing.List[typing.List[str]],
+    def answer(self, status: Status, mounts: reports.Mounts,
                remarks: typing.List[str]) -> None:
         """Answer who called.
 
         :param mounts: device, type and point of what is mounted now
         """
-        report = {'version': protocol.VERSION, 'status': int(status),
-                  'token': self.request['token'], 'reason': '',
-                  'released': self.released, 'remarks': remarks,
-                  'mounts': mounts,
-                  'filesystems': [self._entry(each) for each in self.members]}
-        self._calls.answer(report)
-
-    @staticmethod
-    def _entry(each: team.Member) -> channel.Message:
-        return {'device': each.record.device, 'type': each.record.type,
-                'was': each.facts.get('was', protocol.State.UNKNOWN),
-                'own': bool(each.facts.get('own')),
-                'point': each.facts.get('point', ''),
-                'changed': each.facts.get('changed', []),
-                'undo': each.verdict(), 'thawed': each.thawed}
+        self._calls.answer(dict(
+            protocol.report_of(status, self.request['token']),
+            released=self.released, remarks=remarks, mounts=mounts,
+            filesystems=[reports.at_end(each) for each in self.members]))
 
     def has_callers(self) -> bool:
         """Whether somebody waits for a release's report."""
         return bool(self._calls.releases)
 
 
-def _tried(act: typing.Callable[[], None]) -> None:
+def _try(act: typing.Callable[[], None]) -> None:
     """Do it, or not: when no process can be made, it is tried again."""
     try:
         act()

@@ -45,7 +45,7 @@ MACHINES = {'x86_64': (3, 7), 'aarch64': (3, 7), 's390x': (3, 7),
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _checked(result: int) -> int:
+def _check(result: int) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -53,7 +53,7 @@ def _checked(result: int) -> int:
 
 
 def _call(number: int, *arguments: object) -> int:
-    return _checked(libc.syscall(ctypes.c_long(number), *arguments))
+    return _check(libc.syscall(ctypes.c_long(number), *arguments))
 
 
 def fspick(descriptor: int) -> int:
@@ -71,8 +71,8 @@ def fsconfig(context: int, command: int, key: bytes = b'',
 
 def mount(point: bytes, flags: int, data: bytes) -> None:
     """Change what is mounted at a point."""
-    _checked(libc.mount(b'none', point, None, ctypes.c_ulong(flags),
-                        data or None))
+    _check(libc.mount(b'none', point, None, ctypes.c_ulong(flags),
+                      data or None))
 
 
 def open_inside(root: int, path: bytes) -> int:
@@ -85,7 +85,7 @@ def open_inside(root: int, path: bytes) -> int:
 
 def syncfs(descriptor: int) -> None:
     """Write everything of a superblock; raises what went wrong."""
-    _checked(libc.syncfs(ctypes.c_int(descriptor)))
+    _check(libc.syncfs(ctypes.c_int(descriptor)))
 
 
 def freeze(descriptor: int) -> None:
@@ -122,7 +122,7 @@ def mapper_targets(control: int, major: int, minor: int
 def file_system_type(descriptor: int) -> int:
     """Return the magic number of the file system that a descriptor is on."""
     answer = ctypes.create_string_buffer(256)
-    _checked(libc.fstatfs(ctypes.c_int(descriptor), answer))
+    _check(libc.fstatfs(ctypes.c_int(descriptor), answer))
     kind, = struct.unpack_from('=I', answer.raw,
                                4 if sys.byteorder == 'big' else 0)
     return int(kind)
@@ -130,7 +130,7 @@ def file_system_type(descriptor: int) -> int:
 
 def lock_memory() -> None:
     """Keep all of this process, also what it will need, in memory."""
-    _checked(libc.mlockall(MACHINES[os.uname().machine][0]))
+    _check(libc.mlockall(MACHINES[os.uname().machine][0]))
 
 
 def lock_shared_memory() -> None:

@@ -36,16 +36,16 @@ class Member:
     """
 
     def __init__(self, record: journal.Record, seen: look.FileSystem,
-                 claim: int, ours: bool = False) -> None:
+                 lock: int, ours: bool = False) -> None:
         self.record, self.seen = record, seen
-        self._claim = claim
+        self._lock = lock
         self.on_record = ours
         self.gone = self.thawed = False
         self.facts: channel.Message = {}
         self.errors: typing.Dict[str, str] = {}
         self.busy = ''
         self.freeze_end = 0.0
-        self.channel, self.process = worker.spawn(record, ours, [claim])
+        self.channel, self.process = worker.spawn(record, ours, [lock])
 
     def tell(self, what: str) -> None:
         """Have it do something, after what it is at."""
@@ -85,7 +85,7 @@ class Member:
     def _settle(self, message: channel.Message) -> None:
         """Learn whether a flag of ours is on it: unless it was seen, yes."""
         if 'undo' in message:
-            self.on_record = message['undo'] not in protocol.Undo.SAFE
+            self.on_record = message['undo'] not in protocol.SAFE
         elif 'ours' in message:
             self.on_record = message['ours']
 
@@ -93,7 +93,7 @@ class Member:
         """Put another worker in the place of one that has ended."""
         self.channel.close()
         self.channel, self.process = worker.spawn(
-            self.record, self.on_record, [self._claim])
+            self.record, self.on_record, [self._lock])
         self.gone, self.busy = False, ''
 
     def verdict(self) -> str:
@@ -105,7 +105,7 @@ class Member:
     def safe(self) -> bool:
         """Whether nothing of ours is left on it, for sure."""
         return not (self.on_record or self.busy
-                    ) and self.facts.get('undo') in protocol.Undo.SAFE
+                    ) and self.facts.get('undo') in protocol.SAFE
 
     def dismiss(self) -> None:
         """Let a worker end; wait for one that does not hang."""
@@ -124,13 +124,13 @@ def reap(process: int) -> None:
             raise
 
 
-def member(seen: look.FileSystem, claim: int) -> Member:
+def member(seen: look.FileSystem, lock: int) -> Member:
     """Return a new worker for what was seen."""
     return Member(journal.Record(seen.device, seen.type, '', seen.process,
-                                 [], [], False, False), seen, claim)
+                                 [], [], False, False), seen, lock)
 
 
-def left_over(record: journal.Record, claim: int) -> Member:
+def left_over(record: journal.Record, lock: int) -> Member:
     """Return a worker for what a journal says."""
     return Member(record, look.FileSystem(
-        record.device, record.type, record.process, '', 0, ''), claim, True)
+        record.device, record.type, record.process, '', 0, ''), lock, True)

@@ -25,14 +25,14 @@ EXPORTS = ('kernel/config/nvmet/subsystems/%s/namespaces/%s/device_path',
            'kernel/config/target/core/%s/%s/udev_path')
 
 
-def swapped(proc: str = '/proc') -> typing.Set[str]:
+def swap_names(proc: str = '/proc') -> typing.Set[str]:
     """Return the names of devices that are swap."""
     lines = blocks.attribute('%s/swaps' % proc).splitlines()[1:]
     return {os.path.basename(line.split(b' ')[0]).decode('ascii', 'replace')
             for line in lines if line.startswith(b'/dev/')}
 
 
-def claimed(device: blocks.Device, dev: str = '/dev') -> bool:
+def is_held_exclusively(device: blocks.Device, dev: str = '/dev') -> bool:
     """Whether the kernel or somebody has it alone; not provable: yes."""
     try:
         descriptor = os.open(
@@ -48,8 +48,8 @@ def claimed(device: blocks.Device, dev: str = '/dev') -> bool:
         os.close(descriptor)
 
 
-def opened(numbers: typing.Set[str], end: float, proc: str = '/proc'
-           ) -> typing.Optional[bool]:
+def is_open(numbers: typing.Set[str], end: float, proc: str = '/proc'
+            ) -> typing.Optional[bool]:
     """Whether a process has one of them open; None: not all were seen."""
     for process in blocks.names(proc):
         if not process.isdigit():
@@ -79,7 +79,7 @@ def _number(link: str) -> str:
     return '%d:%d' % (os.major(is_at.st_rdev), os.minor(is_at.st_rdev))
 
 
-def exported(sys: str = '/sys') -> bool:
+def is_exporting(sys: str = '/sys') -> bool:
     """Whether this kernel exports devices to others: any at all."""
     if blocks.names('%s/class/rnbd-server/ctl/devices' % sys):
         return True
@@ -101,16 +101,16 @@ def remarks(loose: typing.List[blocks.Device], end: float,
             ) -> blocks.Remarks:
     """Return what was seen of the users of loose devices."""
     seen: blocks.Remarks = set()
-    swap = swapped(proc)
+    swap = swap_names(proc)
     if any(device.name in swap for device in loose):
         seen.add(protocol.Remark.SWAP)
     rest = [device for device in loose if device.name not in swap]
-    if exported(sys) and rest:
+    if is_exporting(sys) and rest:
         seen.add(protocol.Remark.KERNEL)
-    if any(claimed(device, dev) for device in rest):
+    if any(is_held_exclusively(device, dev) for device in rest):
         seen.add(protocol.Remark.RAW)
     elif rest:
-        open_ = opened({device.number for device in rest}, end, proc)
+        open_ = is_open({device.number for device in rest}, end, proc)
         if open_ is not False:
             seen.add(protocol.Remark.RAW if open_ else protocol.Remark.UNSEEN)
     return seen

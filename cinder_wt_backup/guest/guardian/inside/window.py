@@ -22,8 +22,8 @@ from cinder_wt_backup.guest.guardian.inside import channel
 from cinder_wt_backup.guest.guardian.inside import drain
 from cinder_wt_backup.guest.guardian.inside import journal
 from cinder_wt_backup.guest.guardian.inside import look
-from cinder_wt_backup.guest.guardian.inside import options
 from cinder_wt_backup.guest.guardian.inside import protocol
+from cinder_wt_backup.guest.guardian.inside import reports
 from cinder_wt_backup.guest.guardian.inside import supervisor
 from cinder_wt_backup.guest.guardian.inside import syscalls
 from cinder_wt_backup.guest.guardian.inside import team
@@ -58,7 +58,7 @@ class Window:
         self._seen = look.Seen(disk, [], [], [])
         self._times: typing.Dict[str, int] = {}
         self._dirty = 0
-        self._mounts: typing.List[typing.List[str]] = []
+        self._mounts: reports.Mounts = []
 
     def run(self) -> None:
         """Start, wait, undo, answer."""
@@ -67,9 +67,8 @@ class Window:
         except RefusedError as error:
             self._held.undo()
             self._held.forget()
-            self._tell({'version': protocol.VERSION,
-                        'status': int(Status.UNABLE), 'reason': str(error),
-                        'token': self._request['token']})
+            self._tell(protocol.report_of(
+                Status.UNABLE, self._request['token'], str(error)))
             return
         except supervisor.EndedError:
             pass                # released or lapsed while it was still at it
@@ -79,7 +78,7 @@ class Window:
             self._held.serve()
         self._finish()
 
-    def _looked(self, budget: float) -> typing.Optional[look.Seen]:
+    def _have_a_look(self, budget: float) -> typing.Optional[look.Seen]:
         return apart.look_at(self._disk, self._request, self._left(budget))
 
     def _left(self, most: float = 1e9) -> float:
@@ -109,7 +108,7 @@ class Window:
         self._held.ask(self._held.members, 'see', self._left())
 
     def _look(self) -> None:
-        seen = self._looked(LOOK_BUDGET)
+        seen = self._have_a_look(LOOK_BUDGET)
         if seen is None:
             raise RefusedError('its mounts could not be read')
         self._seen = seen
@@ -124,7 +123,7 @@ class Window:
         held = self._held
         try:
             for seen in self._seen.filesystems:
-                held.members.append(team.member(seen, held.claim))
+                held.members.append(team.member(seen, held.lock))
             # What it shares with its workers now becomes its own again.
             syscalls.lock_memory()
             held.ask(held.members, 'prepare', self._left(5))
@@ -152,11 +151,11 @@ class Window:
         drain.lower(held.thresholds)
         if not drain.wait(self._left(self._request['drain']), held.wait):
             self._remarks.add(Remark.LATE)
-        held.ask(self._reached(held.members), 'flush', self._left())
+        held.ask(self._reachable(held.members), 'flush', self._left())
         held.restore_thresholds()
 
     @staticmethod
-    def _reached(members: supervisor.Members) -> supervisor.Members:
+    def _reachable(members: supervisor.Members) -> supervisor.Members:
         """Return those that are writable and were found."""
         return [each for each in members if each.record.options
                 and 'ro' not in each.record.options]
@@ -168,7 +167,7 @@ class Window:
                  self._left())
         if any(each.record.flag and not each.on_record for each in members):
             held.record()       # an admin's own sync must stay
-        held.ask(self._reached(members), 'flush', self._left())
+        held.ask(self._reachable(members), 'flush', self._left())
 
     def _flush_the_rest(self) -> None:
         """Flush what has no file system, and what cannot be reached."""
@@ -197,8 +196,8 @@ class Window:
 
     def _look_again(self) -> None:
         """See what is mounted now."""
-        seen = self._looked(LAST_BUDGET)
-        self._mounts = _mounted(seen)
+        seen = self._have_a_look(LAST_BUDGET)
+        self._mounts = reports.mounts_of(seen)
         self._remarks.update(seen.remarks if seen else [Remark.UNSEEN])
 
     def _freeze_is_expected(self) -> bool:
@@ -206,17 +205,17 @@ class Window:
         wish = self._request['barrier']
         return bool(wish == protocol.BarrierWish.ALWAYS
                     or wish == protocol.BarrierWish.UNFLAGGED and any(
-                        entry(each)['state'] == State.WRITABLE
+                        reports.at_start(each)['state'] == State.WRITABLE
                         for each in self._held.members))
 
     def _report(self) -> channel.Message:
-        return {'version': protocol.VERSION, 'status': int(Status.DONE),
-                'token': self._request['token'], 'reason': '',
-                'kernel': os.uname().release, 'disk': self._disk,
-                'ms': self._times, 'dirty_kb': self._dirty,
-                'armed': self._freeze_is_expected(),
-                'remarks': sorted(self._remarks), 'mounts': self._mounts,
-                'filesystems': [entry(each) for each in self._held.members]}
+        return dict(
+            protocol.report_of(Status.DONE, self._request['token']),
+            kernel=os.uname().release, disk=self._disk, ms=self._times,
+            dirty_kb=self._dirty, armed=self._freeze_is_expected(),
+            remarks=sorted(self._remarks), mounts=self._mounts,
+            filesystems=[reports.at_start(each)
+                         for each in self._held.members])
 
     def _finish(self) -> None:
         """Undo first; look and answer afterwards."""
@@ -226,33 +225,9 @@ class Window:
         held.forget()
         held.answer(Status.DONE if held.released else Status.LAPSED, *last)
 
-    def _last_look(self) -> typing.Tuple[typing.List[typing.List[str]],
+    def _last_look(self) -> typing.Tuple[reports.Mounts,
                                          typing.List[str]]:
         """Return what is mounted, and remarks, after the undoing."""
         seen = apart.look_at(self._disk, self._request, LAST_BUDGET)
-        return _mounted(seen), seen.remarks if seen else [Remark.UNSEEN]
-
-
-def _mounted(seen: typing.Optional[look.Seen]
-             ) -> typing.List[typing.List[str]]:
-    """Return device, type and point of each file system seen."""
-    return [[each.device, each.type, each.point]
-            for each in (seen.filesystems if seen else [])]
-
-
-def entry(each: team.Member) -> channel.Message:
-    """Return what a report of a start says of one file system."""
-    facts = each.facts
-    state = facts.get('state', State.UNKNOWN)
-    if each.errors.get('prepare') == 'hidden':
-        state = State.HIDDEN
-    return {'device': each.record.device, 'type': each.record.type,
-            'state': State.UNKNOWN if each.busy else state,
-            'point': facts.get('point', each.seen.point),
-            'own': bool(facts.get('own')), 'depth': each.seen.depth,
-            'barrier': options.has_barrier(
-                each.record.options or each.seen.options.split(',')),
-            'flush': facts.get('flush', 'none'),
-            'pulse': facts.get('pulse', protocol.Pulse.NONE),
-            'changed': facts.get('changed', []),
-            'errors': each.errors}
+        return (reports.mounts_of(seen),
+                seen.remarks if seen else [Remark.UNSEEN])

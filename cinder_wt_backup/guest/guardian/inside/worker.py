@@ -13,7 +13,7 @@
 """A worker: a process that does what may hang, for one superblock.
 
 It undoes by itself when the supervisor is gone, and holds its share of the
-claim until that is done.
+lock until that is done.
 """
 
 import errno
@@ -29,6 +29,8 @@ from cinder_wt_backup.guest.guardian.inside import journal
 from cinder_wt_backup.guest.guardian.inside import protocol
 from cinder_wt_backup.guest.guardian.inside import pulse
 from cinder_wt_backup.guest.guardian.inside import syscalls
+from cinder_wt_backup.guest.guardian.inside import undo
+from cinder_wt_backup.guest.guardian.inside import ways
 from cinder_wt_backup.guest.guardian.inside import work
 
 Act = typing.Callable[['Worker'], channel.Message]
@@ -69,7 +71,7 @@ class Worker:
     def flush(self) -> channel.Message:
         """Write everything of it."""
         work.flush(self.record)
-        return {'flush': 'done'}
+        return {'flush': protocol.Flush.DONE}
 
     def drain_writers(self) -> channel.Message:
         """Freeze and thaw at once."""
@@ -106,7 +108,7 @@ class Worker:
             elif syscalls.boot_clock() >= self.freeze_end:
                 work.thaw(self.record)
                 self.freeze_end = 0.0
-        except work.LostError:
+        except ways.LostError:
             self.freeze_end = 0.0
         except (OSError, journal.UnsafeError):
             pass                # tried again
@@ -123,8 +125,8 @@ class Worker:
         if self.record.pulse:
             self._end_pulse()
         if self.ours:
-            result = work.undo(self.record)
-            self.ours = result not in protocol.Undo.SAFE
+            result = undo.undo(self.record)
+            self.ours = result not in protocol.SAFE
         seen['changed'] = (self._changed() if result == protocol.Undo.UNDONE
                            else [])
         if self._pulse is not None:
@@ -135,14 +137,14 @@ class Worker:
         """Return how options differ from those before: ours or an admin's."""
         try:
             return work.differences(self.record)
-        except (OSError, work.LostError):
+        except (OSError, ways.LostError):
             return []           # unmounted, but undone
 
     def _end_pulse(self) -> None:
         """End a freeze of ours whose maker was killed in it."""
         try:
             work.thaw(self.record)
-        except (OSError, work.LostError):
+        except (OSError, ways.LostError):
             pass                # then it is frozen still, and stuck
 
     def beat(self) -> None:
@@ -167,7 +169,7 @@ def spawn(record: journal.Record, ours: bool, kept: typing.List[int]
           ) -> typing.Tuple[channel.Channel, int]:
     """Fork a worker; return the channel to it and its process.
 
-    :param kept: descriptors that it must not let go of: the claim
+    :param kept: descriptors that it must not let go of: the lock
     """
     here, there = channel.pair()
     child = os.fork()
@@ -201,12 +203,12 @@ def _serve(worker: Worker, there: channel.Channel) -> None:
         worker.freeze_end = message['freeze_end']
         if message['do'] == 'end':
             return              # everything was seen to be undone
-        there.send(_answered(worker, message['do']))
+        there.send(_do(worker, message['do']))
     _restore_thresholds()
     pause = 0.01
     while not worker.safe():
         time.sleep(pause)
-        _answered(worker, 'undo')
+        _do(worker, 'undo')
         worker.beat()
         worker.thaw_overdue()
         pause = min(0.5 if worker.freeze_end else 10, pause * 2)
@@ -222,11 +224,11 @@ def _restore_thresholds() -> None:
         pass                    # it stays in the journal
 
 
-def _answered(worker: Worker, what: str) -> channel.Message:
+def _do(worker: Worker, what: str) -> channel.Message:
     """Do it, and answer with what came of it."""
     try:
         answer = ACTS[what](worker)
-    except work.LostError:
+    except ways.LostError:
         answer = {'error': 'hidden'}
     except OSError as error:
         answer = {'error': errno.errorcode.get(error.errno or 0, 'EIO')}

@@ -79,24 +79,24 @@ POINT = strategies.sampled_from(
     ['', '/mnt', '/a b', '/; touch /run/pwned', '/\n/etc', '/\ud800\0',
      '/-o bind', '/' + 4096 * 'x'])
 TEXTS = strategies.lists(TEXT, max_size=2)
-REMARKS = strategies.lists(strategies.sampled_from(protocol.Remark.ALL),
+REMARKS = strategies.lists(strategies.sampled_from(protocol.Remark),
                            max_size=2)
 MOUNTS = strategies.lists(strategies.tuples(DEVICE, KIND, POINT).map(list),
                           max_size=2)
 BOOLEANS = strategies.booleans()
 STARTED = {
     'device': DEVICE, 'type': KIND, 'point': POINT, 'own': BOOLEANS,
-    'state': strategies.sampled_from(protocol.State.ALL),
+    'state': strategies.sampled_from(protocol.State),
     'depth': strategies.integers(0, 3), 'barrier': BOOLEANS,
     'flush': strategies.sampled_from(['none', 'done']),
-    'pulse': strategies.sampled_from(protocol.Pulse.ALL), 'changed': TEXTS,
+    'pulse': strategies.sampled_from(protocol.Pulse), 'changed': TEXTS,
     'errors': strategies.dictionaries(
         strategies.sampled_from(['engage', 'flush', 'prepare']),
         strategies.sampled_from(['EIO', 'EBUSY', 'ENOSYS', 'hidden']))}
 ENDED = {
     'device': DEVICE, 'type': KIND, 'point': POINT, 'own': BOOLEANS,
-    'was': strategies.sampled_from(protocol.State.ALL), 'changed': TEXTS,
-    'undo': strategies.sampled_from(protocol.Undo.ALL), 'thawed': BOOLEANS}
+    'was': strategies.sampled_from(protocol.State), 'changed': TEXTS,
+    'undo': strategies.sampled_from(protocol.Undo), 'thawed': BOOLEANS}
 START = {
     'kernel': strategies.sampled_from(['6.1.0', '5.14.0', '', 'x' * 1024]),
     'dirty_kb': strategies.integers(0, 1 << 40), 'armed': BOOLEANS,
@@ -141,9 +141,9 @@ FILESYSTEM = strategies.builds(
     state=mostly('flagged', 'sync', 'ro', 'rw', 'hidden', 'unknown'),
     own=mostly(True, False), barrier=mostly(True, False),
     flush=mostly(None, 'none'), pulse=mostly(None, 'busy', 'late'),
-    was=mostly(None, *protocol.State.ALL),
-    undo=mostly(None, *protocol.Undo.ALL), thawed=mostly(False, True))
-REMARK = mostly([], *([remark] for remark in protocol.Remark.ALL))
+    was=mostly(None, *protocol.State),
+    undo=mostly(None, *protocol.Undo), thawed=mostly(False, True))
+REMARK = mostly([], *([remark] for remark in protocol.Remark))
 UNTOLD = strategies.text() | UNUSUAL | VALUE.map(json.dumps)
 
 
@@ -251,10 +251,10 @@ class ReportTest(base.TestCase):
             return
         self.well_formed(report.filesystems)
         self.well_formed(report.mounts)
-        self.assertLessEqual(report.remarks, set(protocol.Remark.ALL))
+        self.assertLessEqual(report.remarks, set(protocol.Remark))
         self.assertGreaterEqual(report.dirty_kb, 0)
         for fs in report.filesystems:
-            self.assertIn(fs.state, protocol.State.ALL)
+            self.assertIn(fs.state, protocol.State)
             self.assertTrue(''.join(fs.errors.values()).isascii())
 
     @QUICK
@@ -268,8 +268,8 @@ class ReportTest(base.TestCase):
         self.well_formed(report.filesystems)
         self.well_formed(report.mounts)
         for fs in report.filesystems:
-            self.assertIn(fs.was, protocol.State.ALL)
-            self.assertIn(fs.undo, protocol.Undo.ALL)
+            self.assertIn(fs.was, protocol.State)
+            self.assertIn(fs.undo, protocol.Undo)
 
     @QUICK
     @hypothesis.given(strategies.fixed_dictionaries(START),

@@ -114,6 +114,43 @@ class SharesTest(FairnessTestCase):
         self.addCleanup(setattr, fairness, name, before)
 
 
+class ObstacleTest(FairnessTestCase):
+    """Why somebody waits, for who reads the log."""
+
+    def assert_obstacle(self, expected: fairness.Obstacle,
+                        turn: fairness.Turn) -> None:
+        self.assertEqual(State.WAITING, turn.state)
+        self.assertIs(expected, self.fair.obstacle(turn, self.now))
+
+    def test_its_instance_has_one(self) -> None:
+        self.ask(instance='its')
+        self.assert_obstacle(fairness.Obstacle.INSTANCE,
+                             self.ask(instance='its'))
+
+    def test_all_are_open(self) -> None:
+        self.fill('a')
+        self.ask('b')
+        self.ask('c')
+        self.assert_obstacle(fairness.Obstacle.FULL, self.ask('d'))
+
+    def test_the_last_are_for_others(self) -> None:
+        self.fill('a')
+        self.assert_obstacle(fairness.Obstacle.RESERVED, self.ask('a'))
+
+    def test_its_back_end_is_busy(self) -> None:
+        self.ask('a', backend='ceph')
+        self.assert_obstacle(fairness.Obstacle.BACKEND,
+                             self.ask('b', backend='ceph'))
+
+    def test_another_slow_one_has_one(self) -> None:
+        slow = [f'slow {number}' for number in range(3)]
+        for instance in slow:
+            self.leave(self.ask(instance=instance), after=SLOW + 1)
+        *_, last = [self.ask(f'project {instance}', f'host {instance}',
+                             instance=instance) for instance in slow]
+        self.assert_obstacle(fairness.Obstacle.SLOW, last)
+
+
 class SlowTest(FairnessTestCase):
     """Instances whose guests took long, one way or another."""
 
@@ -128,9 +165,9 @@ class SlowTest(FairnessTestCase):
 
     def test_a_slow_back_end_makes_no_guest_slow(self) -> None:
         turn = self.ask(instance='its')
-        self.fair.cast(turn, self.now)
+        self.fair.note_cast(turn, self.now)
         self.now += SLOW + 1
-        self.fair.passed(turn, self.now, fairness.Seen.MADE)
+        self.fair.note_passed(turn, self.now, fairness.Seen.MADE)
         self.leave(turn)
         opened = self.fill('a')
         first, second = self.ask('a', instance='its'), self.ask('a')
@@ -167,11 +204,11 @@ class BackendTest(FairnessTestCase):
             # What is got ready while others are made counts as well.
             self.fair.give(self.now)
             self.assertEqual(State.OPENING, turn.state)
-            self.fair.cast(turn, self.now)
+            self.fair.note_cast(turn, self.now)
         began = self.now
         for turn, took in sorted(zip(turns, seconds), key=lambda one: one[1]):
             self.now = began + took
-            self.fair.passed(turn, self.now, fairness.Seen.MADE)
+            self.fair.note_passed(turn, self.now, fairness.Seen.MADE)
             self.fair.leave(turn, self.now)
 
     def stands(self) -> int:
@@ -224,16 +261,16 @@ class BackendTest(FairnessTestCase):
 
     def test_where_all_are_late_nothing_is_gained_by_waiting(self) -> None:
         turn = self.ask(backend='ceph')
-        self.fair.cast(turn, self.now)
-        self.fair.passed(turn, self.now + 60, fairness.Seen.LATE)
+        self.fair.note_cast(turn, self.now)
+        self.fair.note_passed(turn, self.now + 60, fairness.Seen.LATE)
         self.fair.leave(turn, self.now + 60)
         self.assertEqual(2, self.stands())
 
     def test_once_it_is_in_time_again_it_is_learnt_anew(self) -> None:
         for _ in range(5):
             turn = self.ask(backend='ceph')
-            self.fair.cast(turn, self.now)
-            self.fair.passed(turn, self.now + 60, fairness.Seen.LATE)
+            self.fair.note_cast(turn, self.now)
+            self.fair.note_passed(turn, self.now + 60, fairness.Seen.LATE)
             self.fair.leave(turn, self.now + 60)
         self.assertEqual(6, self.stands())
         self.make(9, 9)
@@ -242,8 +279,8 @@ class BackendTest(FairnessTestCase):
     def test_what_no_guest_waits_for_takes_its_time_there_too(self) -> None:
         self.make(1)
         turn = self.ask(backend='ceph')
-        self.fair.cast(turn, self.now)
-        self.fair.passed(turn, self.now, fairness.Seen.UNWATCHED)
+        self.fair.note_cast(turn, self.now)
+        self.fair.note_passed(turn, self.now, fairness.Seen.UNWATCHED)
         self.fair.leave(turn, self.now)
         # Of two at a time, each takes a second.
         self.assertEqual(0, self.stands())
@@ -260,12 +297,12 @@ class BackendTest(FairnessTestCase):
 
     def test_while_as_many_as_it_stands_are_made_one_is_got_ready(self
                                                                   ) -> None:
-        self.fair.cast(self.ask('a', backend='ceph'), self.now)
+        self.fair.note_cast(self.ask('a', backend='ceph'), self.now)
         second = self.ask('b', backend='ceph')
         third = self.ask('c', backend='ceph')
         self.assertEqual([State.OPENING, State.WAITING],
                          [second.state, third.state])
-        self.fair.cast(second, self.now)
+        self.fair.note_cast(second, self.now)
         self.fair.give(self.now + 100)
         self.assertEqual(State.WAITING, third.state)
 

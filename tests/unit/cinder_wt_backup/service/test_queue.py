@@ -78,6 +78,20 @@ class QueueTest(base.BackupTestCase):
         self.assertEqual(['write-through'] * 2,
                          self.all_made(self.first, backup))
 
+    def test_why_it_waits_is_said_each_minute(self) -> None:
+        log = self.useFixture(fixtures.FakeLogger())
+        for name in ('LOOK_AGAIN', 'PROGRESS'):
+            self.useFixture(fixtures.MonkeyPatch(
+                f'cinder_wt_backup.service.slots.{name}', 0.01))
+        backup = self.ask()
+        expected = (f'Backup {backup.id} has waited 0 s for its turn: as many '
+                    f'windows are open as may be (max_windows)')
+        end = time.monotonic() + 10
+        while expected not in log.output and time.monotonic() < end:
+            time.sleep(0.01)
+        self.assertEqual(['write-through'], self.all_made(backup))
+        self.assertIn(expected, log.output)
+
     def test_restores_and_deletions_go_on_meanwhile(self) -> None:
         waiting = [self.ask() for _ in range(8)]
         old = self.backup(self.volume(), status='deleting', service=cinder.

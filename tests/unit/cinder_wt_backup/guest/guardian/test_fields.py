@@ -18,9 +18,16 @@ import ddt
 
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest.guardian import fields
+from cinder_wt_backup.guest.guardian.inside import protocol
 from tests.unit import base
 
 WORD = re.compile('[a-z]{1,4}')
+
+
+class Letter(protocol.Word):
+
+    A = 'a'
+    B = 'b'
 
 
 @ddt.ddt
@@ -67,11 +74,11 @@ class FieldsTest(base.TestCase):
         self.refused(self.of(value).text, 'it', WORD)
 
     def test_a_word(self) -> None:
-        self.assertEqual('a', self.of('a').word('it', ('a', 'b')))
+        self.assertIs(Letter.A, self.of('a').word('it', Letter))
 
     @ddt.data('c', 'A', '', None, ['a'], {}, 1)
     def test_what_is_no_word(self, value: Any) -> None:
-        self.refused(self.of(value).word, 'it', ('a', 'b'))
+        self.refused(self.of(value).word, 'it', Letter)
 
     def test_several_are_not_too_many(self) -> None:
         self.assertEqual([1] * 256, self.of([1] * 256).several('it'))
@@ -84,11 +91,11 @@ class FieldsTest(base.TestCase):
 
     def test_words_count_once(self) -> None:
         self.assertEqual(frozenset('ab'), self.of(['a', 'b', 'a']).words(
-            'it', ('a', 'b', 'c')))
+            'it', Letter))
 
     @ddt.data(['a', 'd'], [None], [['a']], [{}], 'a')
     def test_what_are_no_words(self, value: Any) -> None:
-        self.refused(self.of(value).words, 'it', ('a', 'b', 'c'))
+        self.refused(self.of(value).words, 'it', Letter)
 
     def test_texts_keep_their_order(self) -> None:
         self.assertEqual(('b', 'a', 'b'), self.of(['b', 'a', 'b']).texts('it'))

@@ -292,16 +292,15 @@ class ContractTest(base.TestCase):
             _held=SimpleNamespace(members=members),
             _request={'token': base.TOKEN}, _disk='vdb', _times={'look': 1},
             _dirty=1024, _freeze_is_expected=lambda: False,
-            _remarks=set(protocol.Remark.ALL), _mounts=mounts))))
+            _remarks=set(protocol.Remark), _mounts=mounts))))
 
     def end(self, *members: Any) -> dict[str, Any]:
         told: list[dict[str, Any]] = []
         supervisor.Supervisor.answer(SimpleNamespace(
             members=members, request={'token': base.TOKEN}, released=True,
-            _entry=supervisor.Supervisor._entry,
             _calls=SimpleNamespace(answer=told.append)),
             protocol.Status.DONE, [['254:16', 'ext4', '/mnt']],
-            list(protocol.Remark.ALL))
+            list(protocol.Remark))
         return json.loads(json.dumps(told[0]))
 
     def test_one_with_the_flag(self) -> None:

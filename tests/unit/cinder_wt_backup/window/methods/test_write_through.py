@@ -196,7 +196,7 @@ class RemarksTest(base.WindowTestCase):
 
     def test_none_is_forgotten(self) -> None:
         self.assertEqual(
-            {*protocol.Remark.ALL},
+            {*protocol.Remark},
             {'spans', *HARMLESS, *(remark for remark, _, _ in REMARKS)})
         self.assertEqual({remark for remark, _, _ in REMARKS},
                          {remark for remark, _, _ in judgement.REMARKS})

@@ -144,15 +144,15 @@ class LookTest(TreeTestCase):
     def test_an_export_is_remarked(self) -> None:
         self.write('sys/kernel/config/nvmet/subsystems/a/namespaces/1/'
                    'device_path', '/dev/vdb')
-        self.assertTrue(users.exported(self.sys))
+        self.assertTrue(users.is_exporting(self.sys))
         self.assertIn('kernel', self.seen().remarks)
 
     def test_an_export_of_the_scsi_target_is_seen(self) -> None:
         self.write('sys/kernel/config/target/core/iblock_0/a/udev_path', 'x')
-        self.assertTrue(users.exported(self.sys))
+        self.assertTrue(users.is_exporting(self.sys))
 
     def test_nothing_is_exported(self) -> None:
-        self.assertFalse(users.exported(self.sys))
+        self.assertFalse(users.is_exporting(self.sys))
 
 
 class DrainTest(TreeTestCase):
@@ -233,15 +233,15 @@ class JournalTest(TreeTestCase):
                           self.journal._replace(token='cafe'))
         self.assertEqual(self.journal, self.folder.read())
 
-    def test_only_one_has_the_claim(self) -> None:
-        claim = self.folder.claim()
-        assert claim is not None
-        self.assertIsNone(self.folder.claim())
-        copy = os.dup(claim)
-        os.close(claim)
-        self.assertIsNone(self.folder.claim())
+    def test_only_one_holds_the_lock(self) -> None:
+        lock = self.folder.try_lock()
+        assert lock is not None
+        self.assertIsNone(self.folder.try_lock())
+        copy = os.dup(lock)
+        os.close(lock)
+        self.assertIsNone(self.folder.try_lock())
         os.close(copy)
-        self.assertIsNotNone(self.folder.claim())
+        self.assertIsNotNone(self.folder.try_lock())
 
 
 def _refused(*arguments: object) -> str:
