@@ -27,6 +27,8 @@ from oslo_config import types
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup import exceptions
 
+# What cinder.conf names as backup_driver.
+DRIVER = 'cinder_wt_backup.driver.WriteThroughBackupDriver'
 GROUP = 'write_through'
 HOST_NAME = re.compile(r'[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?')
 HOST_ADDRESS = re.compile(r'[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\]')

@@ -43,7 +43,7 @@ from cinder_wt_backup.window import methods
 LOG = logging.getLogger(__name__)
 
 CONF = cfg.CONF
-NAME = 'cinder_wt_backup.driver.WriteThroughBackupDriver'
+NAME = conf.DRIVER
 # Any: what stands after ours among a driver's classes carries no types.
 _Driver: Any = object
 

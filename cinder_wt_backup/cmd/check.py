@@ -15,52 +15,100 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from collections.abc import Iterator
-import logging
 
+from cinder import context as contexts
+from cinder import objects
 from cliff import lister
 from oslo_config import cfg
 
+from cinder_wt_backup.checks import hosts
+from cinder_wt_backup.checks import installation
+from cinder_wt_backup.checks import row
+from cinder_wt_backup.checks import volume as volumes
+from cinder_wt_backup.cmd import progress
 from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
-from cinder_wt_backup.guest.hypervisor import host as compute_host
 from cinder_wt_backup.window import methods
 
-LOG = logging.getLogger(__name__)
+COLUMNS = ('what', 'result', 'detail', 'what to do')
 
 
 class Check(lister.Lister):  # type: ignore[misc]
-    """Check the options and the way to every known compute host.
+    """Check the way from cinder.conf to the guests; change nothing.
 
-    Changes nothing. Exits with 1 when an option is bad; a host that cannot
-    be reached is a row that says why.
+    Options, the wrapped driver, this Cinder, database, coordination, Nova's
+    credentials and every compute host; with a volume or an instance also its
+    attachments, its guests' agents, and by which method a backup would be
+    made now. The exit status is 0, 1 where there are warnings, 2 where
+    something fails.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add hosts to try where Nova would be asked."""
+        """Add what may be checked besides."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument(
-            'host', nargs='*',
-            help='compute hosts to try (default: those of libvirt_hosts)')
+        parser.add_argument('volume', nargs='?',
+                            help='a volume\'s id: check the way to its '
+                                 'guests, and no other host')
+        parser.add_argument('--server', metavar='ID',
+                            help='an instance\'s id: check all its volumes')
+        parser.add_argument('--host', action='append', metavar='NAME',
+                            help='a compute host to try; may be given several '
+                                 'times (default: those of libvirt_hosts, '
+                                 'else all that Nova knows)')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
-        """Check; a row a host."""
-        settings = conf.read(cfg.CONF[conf.GROUP], methods.installed())
-        for contradiction in conf.contradictions(settings):
-            LOG.warning('[%s] %s.', conf.GROUP, contradiction)
-        hosts = {host: host for host in parsed_args.host}
-        return (('host', 'uri', 'result'),
-                (_try(name, address, settings) for name, address
-                 in (hosts or settings.hosts).items()))
+                    ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Check; a row each."""
+        self._rows = list(progress.shown(_check(parsed_args), 'checks'))
+        return COLUMNS, [(each.subject, str(each.result), each.detail,
+                          each.remedy) for each in self._rows]
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Check and show; return the worst result."""
+        super().run(parsed_args)
+        return int(row.worst(self._rows))
 
 
-def _try(name: str, address: str,
-         settings: conf.Settings) -> tuple[str, str, str]:
-    uri = settings.uri(address)
+def _check(given: argparse.Namespace) -> Iterator[row.Row]:
+    yield from installation.check(cfg.CONF)
     try:
-        with compute_host.Hypervisor(uri, settings.agent_timeout) as host:
-            return name, uri, f'ok: {host.running()} instances run there'
-    except exceptions.WriteThroughError as error:
-        return name, uri, str(error)
+        settings = conf.read(cfg.CONF[conf.GROUP], methods.installed())
+    except exceptions.ConfigurationError:
+        return                  # there is a row that says so
+    if given.volume or given.server:
+        yield from _check_volumes(given, settings)
+        return
+    if given.host:
+        yield from hosts.check({name: settings.hosts.get(name, name)
+                                for name in given.host}, settings)
+        return
+    known, rows = hosts.known(settings)
+    yield from rows
+    yield from hosts.check(known, settings)
+
+
+def _check_volumes(given: argparse.Namespace, settings: conf.Settings
+                   ) -> Iterator[row.Row]:
+    context = contexts.get_admin_context()
+
+    def rows() -> Iterator[row.Row]:
+        for volume in _volumes(context, given):
+            yield from volumes.check(context, volume, settings)
+    yield from row.guarded(
+        f'volume {given.volume}' if given.volume
+        else f'instance {given.server}', rows,
+        'see that the id is right, and that the database works')
+
+
+def _volumes(context: contexts.RequestContext, given: argparse.Namespace
+             ) -> Iterable[objects.Volume]:
+    if given.volume:
+        return [objects.Volume.get_by_id(context, given.volume)]
+    found = volumes.of_server(context, given.server)
+    if not found:
+        raise exceptions.Unreachable(
+            f'no volume is attached to instance {given.server}')
+    return found

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import metadata
 import logging
 import sys
 
@@ -28,6 +29,8 @@ from oslo_config import cfg
 from cinder_wt_backup import conf
 
 CONF = cfg.CONF
+# Commands that open or close windows.
+NEED_LOCKS = ('benchmark', 'release')
 
 
 class Shell(app.App):  # type: ignore[misc]
@@ -37,7 +40,8 @@ class Shell(app.App):  # type: ignore[misc]
         super().__init__(
             description='Looks after cinder-wt-backup: run it where '
                         'cinder-backup runs, as its user.',
-            version='', deferred_help=True,
+            version=metadata.version('cinder-wt-backup'),
+            deferred_help=True,
             command_manager=commandmanager.CommandManager(
                 'cinder_wt_backup.commands'))
 
@@ -66,16 +70,26 @@ class Shell(app.App):  # type: ignore[misc]
              default_config_files=self.options.config_file)
         conf.register(CONF)
         objects.register_all()
-        coordination.COORDINATOR.start()
+        # Who waits before a terminal would rather be told.
+        for name, value in (('max_retries', 1), ('retry_interval', 1)):
+            CONF.set_override(name, value, group='database')
 
     def run_subcommand(self, argv: Sequence[str]) -> int:
         """Run a command; cliff says what went wrong."""
+        if argv[0] not in NEED_LOCKS:
+            return int(super().run_subcommand(argv))
+        coordination.COORDINATOR.start()
         try:
             return int(super().run_subcommand(argv))
         finally:
             coordination.COORDINATOR.stop()
 
+    def interact(self) -> int:
+        """Show what there is, where no command is given."""
+        return int(super().run_subcommand(['help']))
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
-    return int(Shell().run(list(sys.argv[1:] if argv is None else argv)))
+    words = list(sys.argv[1:] if argv is None else argv)
+    return int(Shell().run(words or ['help']))

@@ -33,6 +33,7 @@ import tenacity
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest import deadline
 from cinder_wt_backup.guest.hypervisor import domain as domains
+from cinder_wt_backup import plain
 from cinder_wt_backup import steps
 
 EXEC = 'guest-exec'
@@ -50,6 +51,7 @@ MAX_ANSWER = 1 << 20
 MAX_MOUNTS = 4096
 MAX_POINT = 4096
 MAX_NUMBER = (1 << 32) - 1
+MAX_VERSION = 64                # characters that are told
 # QEMU's word for a mount point of Windows' volumes that have none.
 UNMOUNTED = 'System Reserved'
 # What a filesystem's type may look like to be put on record.
@@ -109,12 +111,19 @@ class Agent:
 
     def permitted_commands(self) -> frozenset[str]:
         """Return the commands that this agent carries out (guest-info)."""
-        info = _of(dict, self._command('guest-info'))
-        commands = _of(list, info.get('supported_commands'))[:MAX_MOUNTS]
+        commands = _of(list, self._info().get(
+            'supported_commands'))[:MAX_MOUNTS]
         return frozenset(
             command['name'] for command in commands
             if isinstance(command, dict) and command.get('enabled') is True
             and isinstance(command.get('name'), str))
+
+    def version(self) -> str:
+        """Return what this agent calls its version (guest-info)."""
+        return plain.text(_of(str, self._info().get('version')), MAX_VERSION)
+
+    def _info(self) -> dict[str, object]:
+        return _of(dict, self._command('guest-info'))
 
     def run(self, argv: Sequence[str], stdin: bytes, timeout: float,
             on_start: Callable[[], None] = lambda: None) -> Exit:

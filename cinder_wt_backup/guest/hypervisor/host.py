@@ -22,6 +22,7 @@ from typing import TypeVar
 import urllib.parse
 
 import libvirt
+import libvirt_qemu
 
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest import blocking
@@ -38,6 +39,8 @@ PORTS = {'tcp': 16509, 'tls': 16514}
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 5, 3
 # A round of the event loop, which keepalives need.
 LOOP_MS = 1000
+# Below what libvirt takes for an agent's answer.
+IMPOSSIBLE_TIMEOUT = -9
 _Result = TypeVar('_Result')
 # Any call may find that the connection is gone.
 LOST = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_RPC,
@@ -106,6 +109,26 @@ class Hypervisor:
         except libvirt.libvirtError as error:
             raise exceptions.HostUnreachable(
                 f'libvirt at {self.uri}: {plain.text(error)}') from error
+
+    def try_agent_commands(self) -> bool:
+        """See that commands for agents are permitted; send none.
+
+        libvirt looks whether they are (qemuDomainQemuAgentCommand) before it
+        refuses a timeout that cannot be (qemuAgentArbitraryCommand).
+
+        :returns: whether there was an instance to try it with
+        :raises HostUnreachable: they are not, or the connection was lost
+        """
+        assert self._connection is not None
+        try:
+            for domain in self.call(self._connection.listAllDomains,
+                                    libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+                self.call(libvirt_qemu.qemuAgentCommand, domain, '{}',
+                          IMPOSSIBLE_TIMEOUT, 0)
+                return True
+        except libvirt.libvirtError:
+            return True         # so it came to look at the timeout
+        return False
 
     def domain(self, instance: str) -> domains.Domain:
         """Return a running instance's domain.

@@ -10,66 +10,21 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+from importlib import metadata
 import io
-import json
 import time
-from typing import Any
 
 from cinder.tests.unit import utils
-import ddt
 import fixtures
 
 from cinder_wt_backup.cmd import main
 from cinder_wt_backup.service import record
 from cinder_wt_backup.service import store
 from tests.unit import base
+from tests.unit.cinder_wt_backup.cmd import base as commands
 
 
-@ddt.ddt
-class CommandTest(base.CinderTestCase):
-    """What an operator types, with Cinder's options in a file."""
-
-    options = ('libvirt_hosts = compute1,compute2', 'agent_timeout = 5')
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.config = self.useFixture(fixtures.TempDir()).join('cinder.conf')
-        self.configure(*self.options)
-
-    def configure(self, *lines: str) -> None:
-        with open(self.config, 'w') as file:
-            file.write('\n'.join(['[write_through]', *lines, '']))
-
-    def run_command(self, *words: str) -> tuple[int, str, str]:
-        """Return the exit status and what was said on stdout, stderr."""
-        out, err = io.StringIO(), io.StringIO()
-        with (fixtures.MonkeyPatch('sys.stdout', out),
-              fixtures.MonkeyPatch('sys.stderr', err)):
-            status = main.main(['--config-file', self.config, *words])
-        return status, out.getvalue(), err.getvalue()
-
-    def rows(self, *words: str) -> list[dict[str, Any]]:
-        status, out, _err = self.run_command(*words, '-f', 'json')
-        self.assertEqual(0, status)
-        return json.loads(out)
-
-    def test_check_tries_every_known_host(self) -> None:
-        self.attached()
-        found = {row['host']: row['result'] for row in self.rows('check')}
-        self.assertEqual('ok: 1 instances run there', found['compute1'])
-        self.assertIn('nothing listens', found['compute2'])
-
-    def test_check_tries_the_hosts_that_are_named(self) -> None:
-        self.assertEqual(['compute7'], [
-            row['host'] for row in self.rows('check', 'compute7')])
-
-    @ddt.data('lease = 7', 'methods = pray', 'libvirt_hosts = a/b')
-    def test_check_refuses_what_the_service_would(self, line: str) -> None:
-        self.configure(line)
-        status, _out, err = self.run_command('check')
-        self.assertEqual(1, status)
-        self.assertIn(f'[write_through] {line.split()[0]}', err)
-        self.assertNotIn('Traceback', err)
+class CommandTest(commands.CommandTestCase):
 
     def test_windows_lists_those_of_every_host(self) -> None:
         for host in ('backup1', 'backup2'):
@@ -112,5 +67,19 @@ class CommandTest(base.CinderTestCase):
         self.config = '/nowhere'
         status, out, _err = self.run_command('help')
         self.assertEqual(0, status)
-        for command in ('benchmark', 'check', 'windows'):
+        for command in ('benchmark', 'check', 'release', 'report',
+                        'windows'):
             self.assertIn(command, out)
+
+    def test_without_a_command_it_shows_what_there_is(self) -> None:
+        self.config = ''
+        status, out, err = self.run_command()
+        self.assertEqual((0, ''), (status, err))
+        self.assertIn('usage: ', out)
+        self.assertIn('release', out)
+
+    def test_it_says_its_version(self) -> None:
+        out = io.StringIO()
+        with fixtures.MonkeyPatch('sys.stdout', out):
+            self.assertRaises(SystemExit, main.main, ['--version'])
+        self.assertIn(metadata.version('cinder-wt-backup'), out.getvalue())
