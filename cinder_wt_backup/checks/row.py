@@ -20,6 +20,7 @@ from collections.abc import Iterator
 import dataclasses
 import enum
 
+from cinder_wt_backup import exceptions
 from cinder_wt_backup import plain
 
 
@@ -74,10 +75,12 @@ def guarded(subject: str, rows: Callable[[], Iterable[Row]],
             remedy: str) -> Iterator[Row]:
     """Yield what a check finds; whatever it raises is a failure.
 
-    :param remedy: of an error that nobody foresaw there
+    :param remedy: of an error that nobody foresaw there; ours name their own
     """
     try:
         yield from rows()
+    except exceptions.WriteThroughError as error:
+        yield failure(subject, text_of(error))
     except Exception as error:
         # Of whatever library: the other checks go on.
         yield failure(subject, text_of(error), remedy)
