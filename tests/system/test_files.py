@@ -11,7 +11,9 @@
 # under the License.
 
 
-"""A file-based back end (Cinder's NFS driver), where Nova makes the snapshots.
+"""Back ends that make no point in time, or make it in another way.
+
+Of files (Cinder's NFS driver) Nova makes the snapshots.
 
 Nova freezes the guest itself for each; a folder stands in for the share, since
 this kernel has no NFS (tests/support/cloud/templates/mount-share).
@@ -53,6 +55,14 @@ class FilesTest(base.TestCase):
         _, metadata = self.back_up()
         self.assertEqual('flushed', metadata['wt:level'], metadata)
         self.assertIn('backup_use_temp_snapshot', metadata['wt:reason'])
+
+    def test_a_copy_of_a_live_image_is_of_no_point_in_time(self) -> None:
+        # Of RBD, with rbd_max_clone_depth = 0: however quick it is.
+        self.server_with_volume(resources.COPIES)
+        cloud.restart_backup(drivers.plugin('posix'))
+        _, metadata = self.back_up()
+        self.assertEqual('crash', metadata['wt:level'], metadata)
+        self.assertIn('rbd_max_clone_depth', metadata['wt:reason'])
 
     def test_a_snapshot_that_can_be_read_takes_no_copy(self) -> None:
         self.server_with_volume(resources.SNAPSHOTS)

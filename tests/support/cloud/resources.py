@@ -25,6 +25,8 @@ MULTIATTACH = 'multiattach'
 ENCRYPTED = 'encrypted'
 FILES = 'nfs'
 SNAPSHOTS = 'snapshots'
+# RBD that copies a live image instead of cloning it.
+COPIES = 'copies'
 _LUKS = {'provider': 'luks', 'control_location': 'front-end',
          'cipher': 'aes-xts-plain64', 'key_size': 256}
 _AGENT = {'hw_qemu_guest_agent': 'yes'}
@@ -69,6 +71,7 @@ def create_volume_types() -> None:
         for name, specs in ((VOLUME_TYPE, {}), (
                 MULTIATTACH, {'multiattach': '<is> True'}), (ENCRYPTED, {}),
                 (FILES, {'volume_backend_name': FILES}),
+                (COPIES, {'volume_backend_name': COPIES}),
                 (SNAPSHOTS, {'volume_backend_name': SNAPSHOTS})):
             if not storage.find_type(name):
                 made = storage.create_type(name=name, extra_specs={
