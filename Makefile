@@ -14,7 +14,7 @@ THREADS := export OS_CINDER_DISABLE_EVENTLET_PATCHING=true;
 .DEFAULT_GOAL := help
 .PHONY: help install cloud test pep8 unit native inside storm cinder-tests \
 	releases functional system tenants faults matrix pulse drivers demo \
-	fairness records benchmark status down destroy picture
+	fairness records benchmark status down destroy docs picture
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,7 +25,7 @@ install: ## packages, virtual environment, guest image
 cloud: install ## bring up the test cloud
 	@python3 -m tests.support.cloud up
 
-test: pep8 ## all tests: what CI runs
+test: pep8 docs ## all tests: what CI runs
 	@# Side by side where one computes while the other waits.
 	@$(MAKE) -s -j 2 unit native cinder-tests
 	@$(MAKE) -s cloud
@@ -33,6 +33,9 @@ test: pep8 ## all tests: what CI runs
 
 pep8: install ## style, types, security
 	@$(VENV)/bin/tox -q -e pep8
+
+docs: install ## the documentation, into doc/build/html
+	@$(VENV)/bin/tox -q -e docs
 
 unit: install ## unit tests: no root, no cloud
 	@mkdir -p $(RESULTS)/$@
@@ -103,6 +106,6 @@ down: ## stop the test cloud; its data stay
 destroy: ## stop the test cloud and remove it
 	@python3 -m tests.support.cloud destroy
 
-picture: ## the contributors' picture, from its text; needs graphviz
-	@dot -Tsvg doc/source/contributor/architecture.dot \
-		-o doc/source/contributor/architecture.svg
+picture: ## the documentation's pictures, from their text; needs graphviz
+	@for text in doc/source/*/*.dot; do \
+		dot -Tsvg $$text -o $${text%.dot}.svg || exit; done
