@@ -245,7 +245,7 @@ class Hypervisor:
         if asked:
             remedy = ('it wants a user and a password: put them into '
                       'libvirt\'s auth.conf on this host, where this user can '
-                      'read it, as the README shows')
+                      'read it, as the page on installing shows')
         elif error.get_error_code() == libvirt.VIR_ERR_AUTH_FAILED:
             remedy = ('check the credentials for it in libvirt\'s auth.conf, '
                       'and that SASL\'s mechanism is installed on this host')
