@@ -101,7 +101,7 @@ class HostileTest(base.TestCase):
 
     def test_who_is_not_root_reaches_nothing_of_ours(self) -> None:
         self.assertEqual(['flagged'], self.start(self.disk('ext4')).states)
-        for command in (f'ls {base.RECORD}', f'flock {base.RECORD}/lock true',
+        for command in (f'ls {base.RECORD}', f'flock {base.RECORD}/claim true',
                         f'cat {base.RECORD}/journal',
                         f'rm -r {base.RECORD}', f'mv {base.RECORD} /run/a',
                         *(f'kill -0 {holder}' for holder in self.holders())):

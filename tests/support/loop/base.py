@@ -234,7 +234,7 @@ class TestCase(bounded.TestCase):
             try:
                 links = [os.readlink(each)
                          for each in (process / 'fd').iterdir()]
-                if f'{RECORD}/lock' in links and _same_run(process):
+                if f'{RECORD}/claim' in links and _same_run(process):
                     number = int(process.name)
                     found.append((os.getsid(number) != number, number))
             except OSError:

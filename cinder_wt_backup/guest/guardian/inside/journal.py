@@ -26,7 +26,9 @@ import typing
 from cinder_wt_backup.guest.guardian.inside import syscalls
 
 FOLDER = 'cinder-wt-backup'
-LOCK, JOURNAL, NEW, SOCKET = 'lock', 'journal', 'journal.new', 'socket'
+# As earlier versions call it: theirs and ours exclude each other.
+LOCK = 'claim'
+JOURNAL, NEW, SOCKET = 'journal', 'journal.new', 'socket'
 TROUBLE, DISARMED = 'trouble', 'disarmed'
 VERSION = 1
 ROOM = 1 << 18                  # of a journal, reserved before it is written

@@ -55,7 +55,10 @@ class Word(str, enum.Enum):
     """
 
     __hash__ = str.__hash__
-    __str__ = str.__str__
+
+    def __str__(self) -> str:
+        # Before Python 3.8 enum puts its own in the place of str's.
+        return str.__str__(self)
 
 
 class State(Word):

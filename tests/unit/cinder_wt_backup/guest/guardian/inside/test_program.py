@@ -14,6 +14,7 @@ import ast
 import json
 import pathlib
 import subprocess
+import types
 
 import ddt
 
@@ -48,6 +49,16 @@ class AssembleTest(bounded.TestCase):
         for name in assemble.PARTS:
             text = (assemble.HERE / f'{name}.py').read_text()
             ast.parse(text, feature_version=(3, 6))
+
+    def test_a_word_is_its_text_wherever_it_gets(self) -> None:
+        for word in protocol.Undo:
+            self.assertEqual(word.value, f'{word}')
+            self.assertEqual(word.value, '%s' % word)
+            self.assertEqual(word.value, json.loads(json.dumps(word)))
+            self.assertEqual({word.value}, {word, word.value})
+        # Python 3.6 and 3.7 keep a function, and replace str's own slot.
+        self.assertIsInstance(vars(protocol.Word)['__str__'],
+                              types.FunctionType)
 
     def test_only_the_standard_library_is_imported(self) -> None:
         allowed = {'binascii', 'contextlib', 'ctypes', 'enum', 'errno',
