@@ -24,7 +24,6 @@ from cinder import context as contexts
 
 from cinder_wt_backup.checks import row
 from cinder_wt_backup import conf
-from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest.hypervisor import host as compute_host
 
 BINARY = 'nova-compute'
@@ -51,33 +50,49 @@ def known(settings: conf.Settings) -> tuple[Mapping[str, str],
         # Whatever keystone, Nova or the network raised.
         return {}, [row.failure('Nova', row.text_of(error), NO_CREDENTIALS)]
     hosts = [str(service.host) for service in services]
-    usable = {host: host for host in hosts if conf.HOST_NAME.fullmatch(host)}
-    rows = [row.success('Nova', f'names {len(hosts)} compute hosts')]
     if not hosts:
-        rows = [row.failure('Nova', 'names no compute host', NO_CREDENTIALS)]
-    return usable, rows
+        return {}, [row.failure('Nova', 'names no compute host',
+                                NO_CREDENTIALS)]
+    rows = [row.success('Nova', f'names {len(hosts)} compute hosts')]
+    rows += [row.failure(f'host {host}', 'no URI can be made of this name',
+                         'list it as "NAME:ADDRESS" in libvirt_hosts')
+             for host in hosts if not conf.HOST_NAME.fullmatch(host)]
+    return {host: host for host in hosts
+            if conf.HOST_NAME.fullmatch(host)}, rows
+
+
+def named(names: Sequence[str], settings: conf.Settings
+          ) -> tuple[Mapping[str, str], Sequence[row.Row]]:
+    """Return some hosts, name -> address, and which backups never use."""
+    unknown = [name for name in names if settings.hosts
+               and name not in settings.hosts
+               or not conf.HOST_NAME.fullmatch(name)]
+    return ({name: settings.hosts.get(name, name) for name in names
+             if name not in unknown},
+            [row.failure(f'host {name}', 'libvirt_hosts does not name it: '
+                         'instances there are not touched',
+                         'add it to libvirt_hosts') for name in unknown])
 
 
 def check(hosts: Mapping[str, str], settings: conf.Settings
           ) -> Iterator[row.Row]:
     """Try every host, some side by side; one that hangs delays no other."""
     with futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        yield from pool.map(lambda name: _try(name, hosts[name], settings),
-                            hosts)
+        for rows in pool.map(lambda name: list(row.guarded(
+                f'host {name}', lambda: [_try(name, hosts[name], settings)],
+                'check libvirt_uri and libvirt_hosts')), hosts):
+            yield from rows
 
 
 def _try(name: str, address: str, settings: conf.Settings) -> row.Row:
     subject, uri = f'host {name}', settings.uri(address)
-    try:
-        with compute_host.Hypervisor(uri, settings.agent_timeout) as host:
-            running = host.running()
-            tried = host.try_agent_commands()
-    except exceptions.WriteThroughError as error:
-        return row.failure(subject, str(error))
+    with compute_host.Hypervisor(uri, settings.agent_timeout) as host:
+        running = host.running()
+        tried = host.try_agent_commands()
     if not tried:
         return row.warning(
-            subject, f'{uri}: reached; no instance runs there, so that it is '
-            f'not known whether agent commands are permitted',
-            'check again when one runs')
+            subject, f'{uri}: {running} instances run there; with none could '
+            f'it be tried whether agent commands are permitted',
+            'check again when there is one')
     return row.success(subject, f'{uri}: {running} instances run there, agent '
                        f'commands are permitted')

@@ -15,6 +15,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import os
+import pwd
 import urllib.parse
 
 from cinder import context as contexts
@@ -35,6 +37,7 @@ from cinder_wt_backup.window import methods
 # tooz drivers whose locks are of one host.
 OF_ONE_HOST = ('file', 'ipc')
 BINARY = 'cinder-backup'
+USER = 'cinder'
 UPDATE = ('set backup_driver back to the wrapped driver, or install a version '
           'of cinder-wt-backup that was made for this Cinder')
 
@@ -42,6 +45,10 @@ UPDATE = ('set backup_driver back to the wrapped driver, or install a version '
 def check(options: cfg.ConfigOpts) -> Iterator[row.Row]:
     """Check what this host needs, before any other is asked."""
     yield _configured(options)
+    if other_user():
+        yield row.warning('user', 'this is root, who may read and connect '
+                          'where cinder-backup may not',
+                          f'check as {other_user()}: sudo -u {other_user()}')
     yield from row.guarded('options', lambda: _options(options),
                            f'mend the [{conf.GROUP}] section')
     yield from row.guarded('wrapped driver', lambda: _wrapped(options),
@@ -54,6 +61,16 @@ def check(options: cfg.ConfigOpts) -> Iterator[row.Row]:
                            'see that what [coordination] backend_url names '
                            'works, and is the same on all hosts of '
                            'cinder-backup and cinder-volume')
+
+
+def other_user() -> str:
+    """Return the user of the distribution's service, if this is root's."""
+    if os.geteuid():
+        return ''
+    try:
+        return pwd.getpwnam(USER).pw_name
+    except KeyError:
+        return ''               # as in a virtual environment of root's
 
 
 def _configured(options: cfg.ConfigOpts) -> row.Row:

@@ -39,6 +39,8 @@ class Benchmark(lister.Lister):  # type: ignore[misc]
     freeze by itself it is not frozen.
     """
 
+    needs_locks = True
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the volume and the number of rounds."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)

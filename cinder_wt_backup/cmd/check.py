@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from collections.abc import Iterator
 
 from cinder import context as contexts
@@ -33,6 +32,7 @@ from cinder_wt_backup import exceptions
 from cinder_wt_backup.window import methods
 
 COLUMNS = ('what', 'result', 'detail', 'what to do')
+REMEDY = 'see that the id is right, and that the database works'
 
 
 class Check(lister.Lister):  # type: ignore[misc]
@@ -76,39 +76,36 @@ def _check(given: argparse.Namespace) -> Iterator[row.Row]:
     yield from installation.check(cfg.CONF)
     try:
         settings = conf.read(cfg.CONF[conf.GROUP], methods.installed())
-    except exceptions.ConfigurationError:
+    except (exceptions.ConfigurationError, cfg.Error, ValueError):
         return                  # there is a row that says so
     if given.volume or given.server:
         yield from _check_volumes(given, settings)
         return
-    if given.host:
-        yield from hosts.check({name: settings.hosts.get(name, name)
-                                for name in given.host}, settings)
-        return
-    known, rows = hosts.known(settings)
+    found, rows = (hosts.named(given.host, settings) if given.host
+                   else hosts.known(settings))
     yield from rows
-    yield from hosts.check(known, settings)
+    yield from hosts.check(found, settings)
 
 
 def _check_volumes(given: argparse.Namespace, settings: conf.Settings
                    ) -> Iterator[row.Row]:
     context = contexts.get_admin_context()
+    found = [given.volume] if given.volume else []
+    if given.server:
+        yield from row.guarded(
+            f'instance {given.server}', lambda: _of_server(
+                context, given.server, found), REMEDY)
+    for volume in found:
+        yield from row.guarded(
+            f'volume {volume}', lambda: volumes.check(
+                context, objects.Volume.get_by_id(context, volume), settings),
+            REMEDY)
 
-    def rows() -> Iterator[row.Row]:
-        for volume in _volumes(context, given):
-            yield from volumes.check(context, volume, settings)
-    yield from row.guarded(
-        f'volume {given.volume}' if given.volume
-        else f'instance {given.server}', rows,
-        'see that the id is right, and that the database works')
 
-
-def _volumes(context: contexts.RequestContext, given: argparse.Namespace
-             ) -> Iterable[objects.Volume]:
-    if given.volume:
-        return [objects.Volume.get_by_id(context, given.volume)]
-    found = volumes.of_server(context, given.server)
+def _of_server(context: contexts.RequestContext, server: str,
+               found: list[str]) -> Iterator[row.Row]:
+    """Find the volumes of an instance."""
+    found += volumes.of_server(context, server)
     if not found:
-        raise exceptions.Unreachable(
-            f'no volume is attached to instance {given.server}')
-    return found
+        yield row.failure(f'instance {server}', 'no volume is attached to it',
+                          'see that the id is right')

@@ -23,20 +23,33 @@ from cinder.common import config  # noqa: F401  registers Cinder's options
 from cinder import coordination
 from cinder import objects
 from cliff import app
+from cliff import command
 from cliff import commandmanager
 from oslo_config import cfg
 
+from cinder_wt_backup.checks import installation
 from cinder_wt_backup import conf
+from cinder_wt_backup import exceptions
+from cinder_wt_backup import plain
 
 CONF = cfg.CONF
-# Commands that open or close windows.
-NEED_LOCKS = ('benchmark', 'release')
+
+
+class _OneLine(logging.Formatter):
+    """Of what is said, the first line: SQLAlchemy's go on with the query."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.exc_info:
+            return super().format(record)       # --debug asks for it
+        return plain.text((super().format(record).splitlines() or [''])[0],
+                          plain.MAX_TEXT)
 
 
 class Shell(app.App):  # type: ignore[misc]
     """The commands' common part: Cinder's configuration."""
 
     def __init__(self) -> None:
+        self._has_begun = False
         super().__init__(
             description='Looks after cinder-wt-backup: run it where '
                         'cinder-backup runs, as its user.',
@@ -60,7 +73,9 @@ class Shell(app.App):  # type: ignore[misc]
         levels = (logging.ERROR, logging.WARNING, logging.INFO,
                   logging.DEBUG)
         logging.basicConfig(level=levels[min(self.options.verbose_level, 3)],
-                            format='%(levelname)s %(message)s', force=True)
+                            force=True)
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(_OneLine('%(levelname)s %(message)s'))
 
     def initialize_app(self, argv: Sequence[str]) -> None:
         """Read Cinder's options."""
@@ -74,15 +89,30 @@ class Shell(app.App):  # type: ignore[misc]
         for name, value in (('max_retries', 1), ('retry_interval', 1)):
             CONF.set_override(name, value, group='database')
 
-    def run_subcommand(self, argv: Sequence[str]) -> int:
-        """Run a command; cliff says what went wrong."""
-        if argv[0] not in NEED_LOCKS:
-            return int(super().run_subcommand(argv))
-        coordination.COORDINATOR.start()
-        try:
-            return int(super().run_subcommand(argv))
-        finally:
+    def prepare_to_run_command(self, cmd: command.Command) -> None:
+        """Have locks for a command that opens or closes windows.
+
+        :raises ConfigurationError: its locks would be in the service's way
+        """
+        self._has_begun = True
+        if getattr(cmd, 'needs_locks', False):
+            user = installation.other_user()
+            if user:
+                raise exceptions.ConfigurationError(
+                    f'run this as {user}, as cinder-backup does: files of '
+                    f'root would keep that from locking')
+            coordination.COORDINATOR.start()
+
+    def clean_up(self, cmd: command.Command, result: int,
+                 err: BaseException | None) -> None:
+        """Let go of the locks."""
+        if getattr(cmd, 'needs_locks', False):
             coordination.COORDINATOR.stop()
+
+    def run(self, argv: Sequence[str]) -> int:
+        """Run a command; return 2 where it could not even begin."""
+        result = int(super().run(argv))
+        return result if self._has_begun else 2 * result
 
     def interact(self) -> int:
         """Show what there is, where no command is given."""

@@ -24,8 +24,9 @@ from oslo_config import cfg
 
 from cinder_wt_backup.cmd import progress
 from cinder_wt_backup import conf
+from cinder_wt_backup import plain
 from cinder_wt_backup.service import record
-from cinder_wt_backup.service import recovery
+from cinder_wt_backup.service import release
 from cinder_wt_backup.service import store
 from cinder_wt_backup.window import methods
 
@@ -36,11 +37,14 @@ class Release(lister.Lister):  # type: ignore[misc]
     """Put back the guests of windows that are on record as open.
 
     cinder-backup does this by itself, when it starts and each minute: by hand
-    it is for who cannot wait. A window whose lease has not ended may belong
-    to a backup that is being made: it ends early then, and that backup claims
-    less. What cannot be put back stays on record, and the log on stderr says
-    why. The exit status is 1 where something stays.
+    it is for who cannot wait. A window of a backup that is being made keeps
+    its instance until it ends: it is waited for, for lock_timeout seconds.
+    Where a guest cannot be reached the window stays on record until its lease
+    has ended, and is left to that then; what is said on stderr names why. The
+    exit status is 1 where something was not seen to be put back.
     """
+
+    needs_locks = True
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add whose windows."""
@@ -62,11 +66,13 @@ class Release(lister.Lister):  # type: ignore[misc]
         self._left = 0
         for volume, window in progress.shown(
                 _wanted(context, parsed_args), 'windows'):
-            released = recovery.release(context, volume, window, settings)
-            self._left += not released
-            rows.append((volume.id, window.backup, window.host,
+            released = release.release(context, volume, window, settings)
+            self._left += released in (release.Released.BY_LEASE,
+                                       release.Released.ON_RECORD)
+            rows.append((volume.id, plain.text(window.backup),
+                         plain.text(window.host),
                          'ended' if window.lapsed else 'runs',
-                         'put back' if released else 'still on record'))
+                         released.value))
         return COLUMNS, rows
 
     def run(self, parsed_args: argparse.Namespace) -> int:

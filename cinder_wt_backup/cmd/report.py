@@ -19,25 +19,33 @@ from collections.abc import Iterator
 
 from cinder import context as contexts
 from cinder import objects
+from cinder.objects import fields
 from cliff import lister
 
 from cinder_wt_backup.claims import claim as claims
 from cinder_wt_backup.claims import metadata
 from cinder_wt_backup.cmd import progress
+from cinder_wt_backup import plain
 
-COLUMNS = ('project', 'volume', 'backup', 'created', 'level', 'reason')
+COLUMNS = ('project', 'volume', 'backup', 'created', 'status', 'level',
+           'reason')
 # Backups that are read from the database at a time.
 PAGE = 500
 LEVEL, REASON = f'{metadata.PREFIX}level', f'{metadata.PREFIX}reason'
 # Backups of volumes that nobody used, or of stock Cinder.
 NO_CLAIM = '-'
+FAILED = fields.BackupStatus.ERROR
+ENDED = (fields.BackupStatus.AVAILABLE, fields.BackupStatus.RESTORING,
+         FAILED)
 
 
 class Report(lister.Lister):  # type: ignore[misc]
     """List the level of each volume's last backup, and why it is no better.
 
     A reason names what to do. Backups of volumes that were not in use are
-    consistent and claim nothing: they are listed with ``--all``.
+    consistent and claim nothing: they are listed with ``--all``. Levels and
+    reasons are the backups' properties, which their owners can change: the
+    notification backup.consistency has what was claimed.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -63,8 +71,8 @@ class Report(lister.Lister):  # type: ignore[misc]
 
 
 def _backups(given: argparse.Namespace) -> Iterator[objects.Backup]:
-    """Yield the backups that are stored, the newest first."""
-    filters = {'status': 'available'}
+    """Yield the backups, the newest first."""
+    filters = {}
     if given.project:
         filters['project_id'] = given.project
     if given.volume:
@@ -75,7 +83,7 @@ def _backups(given: argparse.Namespace) -> Iterator[objects.Backup]:
             contexts.get_admin_context(), filters=dict(filters), marker=marker,
             limit=PAGE, sort_keys=['created_at', 'id'],
             sort_dirs=['desc', 'desc'])
-        yield from page
+        yield from (backup for backup in page if backup.status in ENDED)
         if len(page) < PAGE:
             return
         marker = page[-1].id
@@ -90,13 +98,23 @@ def _last_of_each(given: argparse.Namespace) -> Iterator[objects.Backup]:
 
 
 def _is_wanted(backup: objects.Backup, given: argparse.Namespace) -> bool:
-    level = backup.metadata.get(LEVEL)
+    level = _level(backup)
     if given.level:
         return bool(level == given.level)
-    return given.all or level is not None
+    return bool(given.all or level or backup.status == FAILED)
+
+
+def _level(backup: objects.Backup) -> str:
+    """Return a level that there is: owners can write what they like."""
+    try:
+        return claims.Level(backup.metadata.get(LEVEL)).value
+    except ValueError:
+        return ''
 
 
 def _row(backup: objects.Backup) -> tuple[str, ...]:
+    reason = (backup.fail_reason if backup.status == FAILED
+              else backup.metadata.get(REASON))
     return (backup.project_id, backup.volume_id, backup.id,
-            str(backup.created_at), backup.metadata.get(LEVEL, NO_CLAIM),
-            backup.metadata.get(REASON, ''))
+            str(backup.created_at), backup.status,
+            _level(backup) or NO_CLAIM, plain.text(reason or ''))

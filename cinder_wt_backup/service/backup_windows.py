@@ -40,6 +40,7 @@ from cinder_wt_backup.service import preparation
 from cinder_wt_backup.service import queue
 from cinder_wt_backup.service import record
 from cinder_wt_backup.service import recovery
+from cinder_wt_backup.service import release
 from cinder_wt_backup.service import reporting
 from cinder_wt_backup.service import store
 from cinder_wt_backup import steps
@@ -156,7 +157,7 @@ class Backups:
             return
         while found := self._open_elsewhere(context, backup):
             if owners.is_gone(found.owner) or found.lapsed:
-                recovery.release(context, objects.Volume.get_by_id(
+                release.release(context, objects.Volume.get_by_id(
                     context, backup.volume_id), found, self._settings)
                 return
             time.sleep(POLL)

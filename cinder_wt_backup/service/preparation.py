@@ -32,6 +32,7 @@ from cinder_wt_backup.service import plan as plans
 from cinder_wt_backup.service import process
 from cinder_wt_backup.service import record
 from cinder_wt_backup.service import recovery
+from cinder_wt_backup.service import release
 from cinder_wt_backup.service import store
 from cinder_wt_backup.window import volume as windows
 
@@ -73,7 +74,7 @@ def _close_earlier(context: contexts.RequestContext, volume: objects.Volume,
     until = time.monotonic() + settings.lock_timeout
     while earlier := _earlier(context, volume):
         if recovery.is_abandoned(context, earlier, backup.host):
-            recovery.release(context, volume, earlier, settings)
+            release.release(context, volume, earlier, settings)
             if not _earlier(context, volume):
                 return
         if time.monotonic() > until:

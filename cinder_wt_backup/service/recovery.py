@@ -30,20 +30,16 @@ import time
 from cinder import context as contexts
 from cinder import coordination
 from cinder import objects
-from cinder.volume import volume_utils
 from oslo_log import log as logging
 from tooz import locking
 
 from cinder_wt_backup import conf
-from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest import deadline
 from cinder_wt_backup import plain
-from cinder_wt_backup.service import attachments
 from cinder_wt_backup.service import owners
-from cinder_wt_backup.service import process
 from cinder_wt_backup.service import record
+from cinder_wt_backup.service import release
 from cinder_wt_backup.service import store
-from cinder_wt_backup.window import volume as windows
 
 LOG = logging.getLogger(__name__)
 
@@ -181,7 +177,8 @@ class Recovery:
         try:
             # Others may have closed it since it was looked for.
             if not store.is_open(context, volume.id, window.token) or (
-                    release(context, volume, window, self._settings)):
+                    release.release(context, volume, window, self._settings)
+                    is not release.Released.ON_RECORD):
                 return
         except Exception as error:
             LOG.error('Volume %s cannot be looked at.', volume.id,
@@ -189,7 +186,7 @@ class Recovery:
         tries = self._tries.setdefault(window.token, _Tries())
         tries.put_off()
         if tries.count >= LEAST_TRIES and time.time() > window.ends + GIVE_UP:
-            _give_up(context, volume, window)
+            release.give_up(context, volume, window)
 
 
 @dataclasses.dataclass
@@ -225,73 +222,6 @@ def _is_abandoned(window: record.OpenWindow, host: str,
         return owners.is_gone(window.owner)
     # What is not frozen its guest puts back anyway.
     return window.may_be_frozen and window.host in down
-
-
-def release(context: contexts.RequestContext, volume: objects.Volume,
-            window: record.OpenWindow, settings: conf.Settings) -> bool:
-    """Put the guests of one window back and close its record.
-
-    What cannot be put back is told and stays on record, to be tried again:
-    until its lease has surely ended, or while the volume is attached where a
-    guest is frozen or says that it is still changed.
-
-    :returns: whether it is closed
-    """
-    LOG.warning('The window %(token)s of backup %(backup)s on volume '
-                '%(volume)s was left open by a process that is gone, or that '
-                'could not close it; releasing it.',
-                {'token': window.token, 'backup': window.backup,
-                 'volume': volume.id})
-    try:
-        windows.recover(attachments.locate(context, volume, settings),
-                        window.token, window.may_be_frozen, settings,
-                        process.lock)
-    except Exception as error:
-        # Whatever it is, it must not keep cinder-backup from working.
-        _complain(volume, window, error)
-        changed = (window.may_be_frozen
-                   or isinstance(error, exceptions.GuardianStuck))
-        if not window.lapsed or changed and volume.volume_attachment:
-            return False
-    # What cannot be written is tried again, as all of this is.
-    return store.attempt(store.forget_window, context, volume.id,
-                         window.token)
-
-
-def _give_up(context: contexts.RequestContext, volume: objects.Volume,
-             window: record.OpenWindow) -> None:
-    """Tell that a window is not tried any more."""
-    LOG.error('The window %(token)s of backup %(backup)s on volume %(volume)s '
-              'could not be released until a day after its lease, and is not '
-              'tried any more. %(remedy)s.',
-              {'token': window.token, 'backup': window.backup,
-               'volume': volume.id, 'remedy':
-               'A guest may still be frozen: run virsh domfsthaw on its host'
-               if window.may_be_frozen else
-               'See in its guest whether a file system of that volume is '
-               'still synchronous (findmnt -O sync)'})
-    try:
-        volume_utils.notify_about_volume_usage(
-            context, volume, 'write_through.given_up', host=window.host,
-            extra_usage_info={'backup_id': window.backup,
-                              'may_be_frozen': window.may_be_frozen})
-    except Exception as error:
-        # Whatever the message bus raised.
-        LOG.error('That could not be notified.', exc_info=plain.error(error))
-    store.attempt(store.forget_window, context, volume.id, window.token)
-
-
-def _complain(volume: objects.Volume, window: record.OpenWindow,
-              error: Exception) -> None:
-    LOG.error('The window on volume %(volume)s could not be released: '
-              '%(error)s. It is tried again; %(remedy)s.',
-              {'volume': volume.id, 'error': plain.text(error),
-               'remedy': _remedy(window)})
-
-
-def _remedy(window: record.OpenWindow) -> str:
-    return ('a guest may still be frozen: run virsh domfsthaw on its host'
-            if window.may_be_frozen else 'its guest undoes it by its lease')
 
 
 def _hosts_down(context: contexts.RequestContext) -> list[str]:

@@ -41,6 +41,11 @@ KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 5, 3
 LOOP_MS = 1000
 # Below what libvirt takes for an agent's answer.
 IMPOSSIBLE_TIMEOUT = -9
+# What it says only once it has seen that commands for agents are permitted.
+AFTER_PERMISSION = (libvirt.VIR_ERR_INVALID_ARG,
+                    libvirt.VIR_ERR_OPERATION_INVALID,
+                    libvirt.VIR_ERR_AGENT_UNRESPONSIVE)
+MOST_TRIED = 8
 _Result = TypeVar('_Result')
 # Any call may find that the connection is gone.
 LOST = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_RPC,
@@ -113,21 +118,36 @@ class Hypervisor:
     def try_agent_commands(self) -> bool:
         """See that commands for agents are permitted; send none.
 
-        libvirt looks whether they are (qemuDomainQemuAgentCommand) before it
-        refuses a timeout that cannot be (qemuAgentArbitraryCommand).
+        libvirt looks whether they are before it sees that a domain is shut
+        off or that a timeout cannot be (qemuDomainQemuAgentCommand). Those
+        that are shut off come first: one that runs is marked as tainted.
 
         :returns: whether there was an instance to try it with
         :raises HostUnreachable: they are not, or the connection was lost
         """
         assert self._connection is not None
         try:
-            for domain in self.call(self._connection.listAllDomains,
-                                    libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
-                self.call(libvirt_qemu.qemuAgentCommand, domain, '{}',
-                          IMPOSSIBLE_TIMEOUT, 0)
-                return True
-        except libvirt.libvirtError:
-            return True         # so it came to look at the timeout
+            found = self.call(self._connection.listAllDomains, 0)
+            found.sort(key=lambda domain: domain.isActive())
+            return any(map(self._permits, found[:MOST_TRIED]))
+        except libvirt.libvirtError as error:
+            raise exceptions.HostUnreachable(
+                f'libvirt at {self.uri}: {plain.text(error)}') from error
+
+    def _permits(self, domain: libvirt.virDomain) -> bool:
+        """Whether libvirt was seen to permit it for a domain.
+
+        :raises HostUnreachable: it does not
+        """
+        try:
+            self.ask(f'{self.uri} {domain.UUIDString()}',
+                     self._end.limit(self._timeout),
+                     libvirt_qemu.qemuAgentCommand, domain, '{}',
+                     IMPOSSIBLE_TIMEOUT, 0)
+        except TimeoutError:
+            return False        # somebody else has its agent
+        except libvirt.libvirtError as error:
+            return error.get_error_code() in AFTER_PERMISSION
         return False
 
     def domain(self, instance: str) -> domains.Domain:

@@ -11,12 +11,14 @@
 # under the License.
 
 import types
+from typing import Any
 from unittest import mock
 
 from cinder import exception
 from cinder.tests.unit import utils
 import ddt
 import fixtures
+import libvirt
 
 from tests.unit import base
 from tests.unit.cinder_wt_backup.cmd import base as commands
@@ -79,14 +81,28 @@ class InstallationTest(CheckTestCase):
         self.assert_row('failure', 'stock Cinder makes the backups',
                         rows['configuration'])
 
-    @ddt.data('lease = 7', 'methods = pray', 'libvirt_hosts = a/b')
+    def test_root_is_told_that_the_service_is_another_user(self) -> None:
+        with (fixtures.MockPatch('os.geteuid', return_value=0),
+              fixtures.MockPatch('pwd.getpwnam', return_value=mock.Mock(
+                  pw_name='cinder'))):
+            status, rows = self.check()
+        self.assertEqual(1, status)
+        self.assert_row('warning', 'sudo -u cinder', rows['user'])
+
+    def test_a_file_that_is_not_there_is_a_failure_too(self) -> None:
+        self.config = '/nowhere'
+        status, _out, err = self.run_command('check')
+        self.assertEqual(2, status)
+        self.assertIn('/nowhere', err)
+
+    @ddt.data('lease = 7', 'methods = pray', 'libvirt_hosts = a/b',
+              'agent_timeout = two')
     def test_what_the_service_would_refuse_is_a_failure(self, line: str
                                                         ) -> None:
         self.configure(line)
         status, rows = self.check()
         self.assertEqual(2, status)
-        self.assert_row('failure', f'[write_through] {line.split()[0]}',
-                        rows['options'])
+        self.assert_row('failure', line.split()[0], rows['options'])
 
     def test_options_that_contradict_each_other_are_a_warning(self) -> None:
         self.configure(*self.options, 'methods = freeze', 'barrier = freeze')
@@ -142,6 +158,7 @@ class InstallationTest(CheckTestCase):
         self.assert_row('success', '2 hosts', rows['database'])
 
 
+@ddt.ddt
 class HostsTest(CheckTestCase):
     """The compute hosts."""
 
@@ -156,16 +173,41 @@ class HostsTest(CheckTestCase):
         self.assert_row('failure', 'nothing listens', rows['host compute2'])
 
     def test_those_that_are_named_are_tried(self) -> None:
-        _status, rows = self.check('--host', 'compute7')
-        self.assertIn('host compute7', rows)
-        self.assertNotIn('host compute1', rows)
+        self.attached()
+        status, rows = self.check('--host', 'compute1')
+        self.assertEqual(0, status)
+        self.assertNotIn('host compute2', rows)
+
+    def test_one_that_backups_never_use_is_a_failure(self) -> None:
+        status, rows = self.check('--host', 'compute7')
+        self.assertEqual(2, status)
+        self.assert_row('failure', 'libvirt_hosts does not name it',
+                        rows['host compute7'])
+
+    def test_a_name_of_novas_that_makes_no_uri_is_a_failure(self) -> None:
+        self.configure()
+        client = mock.Mock()
+        client.services.list.return_value = [
+            types.SimpleNamespace(host='a/b')]
+        with fixtures.MockPatch(NOVA, return_value=client):
+            status, rows = self.check()
+        self.assertEqual(2, status)
+        self.assert_row('failure', 'no URI', rows['host a/b'])
+
+    @ddt.data('libvirt_hosts = a..b', 'libvirt_uri = qemu+tls://{host}:x/')
+    def test_what_cannot_be_connected_to_is_a_row(self, line: str) -> None:
+        self.configure(*self.options, line)
+        status, rows = self.check()
+        self.assertEqual(2, status)
+        self.assertIn('failure', {row[0] for name, row in rows.items()
+                                  if name.startswith('host ')})
 
     def test_one_without_instances_is_a_warning(self) -> None:
         self.attached()
         self.libvirt.domains[base.libvirt.URI % 'compute2'] = []
         status, rows = self.check()
         self.assertEqual(1, status)
-        self.assert_row('warning', 'no instance runs there',
+        self.assert_row('warning', '0 instances run there',
                         rows['host compute2'])
 
     def test_one_that_forbids_agent_commands_is_a_failure(self) -> None:
@@ -173,7 +215,31 @@ class HostsTest(CheckTestCase):
         self.libvirt.forbids_agents = True
         _status, rows = self.check('--host', 'compute1')
         self.assert_row('failure', 'access denied', rows['host compute1'])
+
+    def test_nothing_is_sent_to_an_agent(self) -> None:
+        self.attached()
+        _status, rows = self.check('--host', 'compute1')
+        self.assert_row('success', 'agent commands are permitted',
+                        rows['host compute1'])
         self.assertEqual([], self.domain.agent.commands)
+
+    def test_one_that_is_shut_off_is_tried_first(self) -> None:
+        self.attached()
+        self.domain.state_now = libvirt.VIR_DOMAIN_SHUTOFF
+        stopped = self.domain
+        self.attached()
+        tried = []
+        command = self.libvirt._agent_command
+
+        def note(domain: Any, *args: Any) -> str:
+            tried.append(domain)
+            return command(domain, *args)
+        self.useFixture(fixtures.MonkeyPatch('libvirt_qemu.qemuAgentCommand',
+                                             note))
+        _status, rows = self.check('--host', 'compute1')
+        self.assert_row('success', 'agent commands are permitted',
+                        rows['host compute1'])
+        self.assertEqual([stopped], tried)
 
     def test_nova_names_them_where_no_option_does(self) -> None:
         self.configure()
@@ -208,7 +274,7 @@ class VolumeTest(CheckTestCase):
     def test_what_a_backup_would_be_made_by(self) -> None:
         status, rows = self.check(self.target.id)
         self.assertEqual(0, status, rows)
-        self.assert_row('success', 'made by write_through',
+        self.assert_row('success', 'by write_through, and be write-through',
                         rows[self.subject])
         self.assertNotIn('host compute1', rows)
 
@@ -232,8 +298,7 @@ class VolumeTest(CheckTestCase):
         self.assert_row('failure', 'crash-consistent', rows[self.subject])
 
     def test_what_an_owner_forbids_is_said(self) -> None:
-        self.target.metadata = {'wt:policy': 'no-exec'}
-        self.target.save()
+        self.says('no-exec')
         _status, rows = self.check(self.target.id)
         self.assert_row('warning', 'the owner of the volume permits no '
                         'programs', rows[self.subject])
@@ -244,11 +309,58 @@ class VolumeTest(CheckTestCase):
         self.assertIn(f'volume {self.target.id}', rows)
 
     def test_one_that_is_not_attached_is_as_in_stock(self) -> None:
-        volume = self.volume()
+        volume = self.volume(status='available')
         status, rows = self.check(volume.id)
         self.assertEqual(0, status)
-        self.assert_row('success', 'is not attached',
+        self.assert_row('success', 'is not in use',
                         rows[f'volume {volume.id}'])
+
+    def test_one_in_use_that_nothing_has_is_a_failure(self) -> None:
+        volume = self.volume(status='in-use')
+        status, rows = self.check(volume.id)
+        self.assertEqual(2, status)
+        self.assert_row('failure', 'is attached to nothing',
+                        rows[f'volume {volume.id}'])
+
+    def says(self, wish: str) -> None:
+        self.target.metadata = {'wt:policy': wish}
+        self.target.save()
+
+    def test_an_owner_who_wants_none_is_a_warning(self) -> None:
+        self.says('off')
+        status, rows = self.check(self.target.id)
+        self.assertEqual(1, status)
+        self.assert_row('warning', 'wt:policy = off',
+                        rows[f'volume {self.target.id}'])
+
+    def test_a_policy_that_fails_backups_is_a_failure(self) -> None:
+        self.says('more')
+        status, rows = self.check(self.target.id)
+        self.assertEqual(2, status)
+        self.assert_row('failure', 'wt:policy',
+                        rows[f'volume {self.target.id}'])
+
+    def test_a_level_that_is_not_reached_is_a_failure(self) -> None:
+        self.says('require=filesystem')
+        status, rows = self.check(self.target.id)
+        self.assertEqual(2, status)
+        self.assert_row('failure', 'it would fail', rows[self.subject])
+
+    def test_a_barrier_that_a_guest_blocks_is_a_warning(self) -> None:
+        self.configure(*self.options, 'barrier = freeze')
+        self.assert_row('success', 'and be filesystem',
+                        self.check(self.target.id)[1][self.subject])
+        self.domain.agent.blocked.add(fake.FREEZE)
+        status, rows = self.check(self.target.id)
+        self.assertEqual(1, status)
+        self.assert_row('warning', 'barrier: ', rows[self.subject])
+
+    def test_nothing_to_freeze_is_a_failure(self) -> None:
+        self.configure(*self.options, 'methods = freeze')
+        self.domain.agent.answers[fake.FSINFO] = lambda: []
+        status, rows = self.check(self.target.id)
+        self.assertEqual(2, status)
+        self.assert_row('failure', 'can be frozen', rows[self.subject])
 
     def test_one_that_is_not_there_is_a_failure(self) -> None:
         status, rows = self.check('nothing')

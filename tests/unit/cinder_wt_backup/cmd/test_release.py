@@ -11,6 +11,10 @@
 # under the License.
 
 import time
+from typing import Any
+
+import ddt
+import fixtures
 
 from cinder_wt_backup.service import record
 from cinder_wt_backup.service import store
@@ -18,6 +22,7 @@ from tests.unit import base
 from tests.unit.cinder_wt_backup.cmd import base as commands
 
 
+@ddt.ddt
 class ReleaseTest(commands.CommandTestCase):
 
     options = ('libvirt_hosts = compute1', 'agent_timeout = 5')
@@ -53,6 +58,44 @@ class ReleaseTest(commands.CommandTestCase):
         self.assertEqual((1, [(volume, 'still on record')]),
                          self.released(self.domain.instance))
         self.assertTrue(store.is_open(self.context, volume, base.TOKEN))
+
+    def test_what_is_left_to_its_lease_was_not_seen_put_back(self) -> None:
+        volume = self.left_open()
+        self.domain.channel = 'disconnected'
+        self.assertEqual((1, [(volume, 'left to its lease')]),
+                         self.released('--lapsed'))
+
+    def test_one_that_its_process_closes_meanwhile_is_let_be(self) -> None:
+        volume = self.left_open(60)
+        opened = store.left_open
+
+        def close_then(context: Any) -> Any:
+            for found in opened(context):
+                store.forget_window(self.context, volume, base.TOKEN)
+                yield found
+        self.useFixture(fixtures.MonkeyPatch(
+            'cinder_wt_backup.service.store.left_open', close_then))
+        self.assertEqual(
+            (0, [(volume, 'closed by its own process meanwhile')]),
+            self.released(self.domain.instance))
+        self.assertEqual([], self.domain.agent.commands)
+
+    @ddt.data('release', 'rel')
+    def test_without_coordination_nothing_is_done(self, word: str) -> None:
+        volume = self.left_open()
+        with fixtures.MockPatch('cinder.coordination.COORDINATOR.start',
+                                side_effect=OSError('etcd is away')):
+            status, _out, err = self.run_command(word, '--lapsed')
+        self.assertEqual((1, 'ERROR etcd is away\n'), (status, err))
+        self.assertTrue(store.is_open(self.context, volume, base.TOKEN))
+
+    def test_not_by_root_where_the_service_is_another_user(self) -> None:
+        with fixtures.MockPatch(
+                'cinder_wt_backup.checks.installation.other_user',
+                return_value='cinder'):
+            status, _out, err = self.run_command('release', '--lapsed')
+        self.assertEqual(1, status)
+        self.assertIn('run this as cinder', err)
 
     def test_whose_has_to_be_said(self) -> None:
         self.assertRaises(SystemExit, self.run_command, 'release')

@@ -63,6 +63,22 @@ class ReportTest(commands.CommandTestCase):
         self.assertEqual([], self.levels())
         self.assertEqual([(backup.id, '-')], self.levels('--all'))
 
+    def test_a_backup_that_failed_is_no_older_one(self) -> None:
+        volume = self.volume()
+        self.stored(volume, 1, level='write-through')
+        failed = self.stored(volume, 2)
+        failed.status, failed.fail_reason = 'error', 'more is required'
+        failed.save()
+        row, = self.rows('report')
+        self.assertEqual((failed.id, 'error', '-', failed.fail_reason), (
+            row['backup'], row['status'], row['level'], row['reason']))
+
+    def test_what_an_owner_has_written_is_made_plain(self) -> None:
+        backup = self.stored(self.volume(), 1, level='\x1b[2J', reason='\x1b]')
+        row, = self.rows('report', '--all')
+        self.assertEqual((backup.id, '-', '?]'), (
+            row['backup'], row['level'], row['reason']))
+
     def test_more_than_a_page(self) -> None:
         self.useFixture(commands.page_of(2))
         for number in range(5):
