@@ -15,8 +15,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-import os
-import pwd
 import urllib.parse
 
 from cinder import context as contexts
@@ -27,6 +25,7 @@ from oslo_utils import importutils
 from tooz import coordination as tooz
 
 from cinder_wt_backup.checks import row
+from cinder_wt_backup.checks import user as users
 from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.service import assumptions
@@ -37,7 +36,6 @@ from cinder_wt_backup.window import methods
 # tooz drivers whose locks are of one host.
 OF_ONE_HOST = ('file', 'ipc')
 BINARY = 'cinder-backup'
-USER = 'cinder'
 UPDATE = ('set backup_driver back to the wrapped driver, or install a version '
           'of cinder-wt-backup that was made for this Cinder')
 
@@ -45,10 +43,11 @@ UPDATE = ('set backup_driver back to the wrapped driver, or install a version '
 def check(options: cfg.ConfigOpts) -> Iterator[row.Row]:
     """Check what this host needs, before any other is asked."""
     yield _configured(options)
-    if other_user():
+    user = users.other_user()
+    if user:
         yield row.warning('user', 'this is root, who may read and connect '
                           'where cinder-backup may not',
-                          f'check as {other_user()}: sudo -u {other_user()}')
+                          f'check as {user}: sudo -u {user}')
     yield from row.guarded('options', lambda: _options(options),
                            f'mend the [{conf.GROUP}] section')
     yield from row.guarded('wrapped driver', lambda: _wrapped(options),
@@ -61,16 +60,6 @@ def check(options: cfg.ConfigOpts) -> Iterator[row.Row]:
                            'see that what [coordination] backend_url names '
                            'works, and is the same on all hosts of '
                            'cinder-backup and cinder-volume')
-
-
-def other_user() -> str:
-    """Return the user of the distribution's service, if this is root's."""
-    if os.geteuid():
-        return ''
-    try:
-        return pwd.getpwnam(USER).pw_name
-    except KeyError:
-        return ''               # as in a virtual environment of root's
 
 
 def _configured(options: cfg.ConfigOpts) -> row.Row:

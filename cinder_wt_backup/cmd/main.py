@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import importlib
 from importlib import metadata
 import logging
 import sys
@@ -27,7 +28,7 @@ from cliff import command
 from cliff import commandmanager
 from oslo_config import cfg
 
-from cinder_wt_backup.checks import installation
+from cinder_wt_backup.checks import user as users
 from cinder_wt_backup import conf
 from cinder_wt_backup import exceptions
 from cinder_wt_backup import plain
@@ -96,7 +97,7 @@ class Shell(app.App):  # type: ignore[misc]
         """
         self._has_begun = True
         if getattr(cmd, 'needs_locks', False):
-            user = installation.other_user()
+            user = users.other_user()
             if user:
                 raise exceptions.ConfigurationError(
                     f'run this as {user}, as cinder-backup does: files of '
@@ -121,5 +122,12 @@ class Shell(app.App):  # type: ignore[misc]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
+    try:
+        # Before cliff looks for commands: it would go on without those that
+        # cannot be imported.
+        importlib.import_module('cinder_wt_backup.guest.hypervisor')
+    except exceptions.ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 2
     words = list(sys.argv[1:] if argv is None else argv)
     return int(Shell().run(words or ['help']))

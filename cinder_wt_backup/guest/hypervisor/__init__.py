@@ -19,11 +19,14 @@ bounded.
 
 from __future__ import annotations
 
+from cinder_wt_backup import exceptions
+
 try:
     import libvirt  # noqa: F401
     import libvirt_qemu  # noqa: F401
 except ImportError as error:
-    raise ImportError(
-        'cinder_wt_backup needs the Python bindings of libvirt: install the '
-        'distribution\'s package (python3-libvirt) where cinder-backup can '
-        f'import it, or libvirt-python from PyPI ({error}).') from error
+    raise exceptions.ConfigurationError(
+        f'the Python bindings of libvirt are missing ({error}): install '
+        f'python3-libvirt on Debian, Ubuntu, RHEL and their kin, or, where '
+        f'cinder-backup has an environment of its own, libvirt-python from '
+        f'PyPI into that') from None

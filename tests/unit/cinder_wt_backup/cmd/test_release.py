@@ -91,7 +91,7 @@ class ReleaseTest(commands.CommandTestCase):
 
     def test_not_by_root_where_the_service_is_another_user(self) -> None:
         with fixtures.MockPatch(
-                'cinder_wt_backup.checks.installation.other_user',
+                'cinder_wt_backup.checks.user.other_user',
                 return_value='cinder'):
             status, _out, err = self.run_command('release', '--lapsed')
         self.assertEqual(1, status)
