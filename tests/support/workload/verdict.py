@@ -12,6 +12,8 @@
 
 """What came of each backup, side by side, and whether that is good."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import prettytable

@@ -10,6 +10,8 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+from __future__ import annotations
+
 import ddt
 
 from cinder_wt_backup.claims import claim as claims

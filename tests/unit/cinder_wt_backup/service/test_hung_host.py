@@ -47,7 +47,7 @@ class HungHostTest(base.BackupTestCase):
         target = self.volume(status='restoring-backup')
         old.status = 'restoring'
         old.save()
-        self.manager.restore_backup(self.context, old, target.id, False)
+        cinder.restore(self.manager, self.context, old, target)
         older.status = 'deleting'
         older.save()
         self.manager.delete_backup(self.context, older)

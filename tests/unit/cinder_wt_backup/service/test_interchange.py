@@ -71,7 +71,7 @@ class InterchangeTest(base.CinderTestCase):
             pass
         backup.status = 'restoring'
         backup.save()
-        manager.restore_backup(self.context, backup, volume.id, False)
+        cinder.restore(manager, self.context, backup, volume)
         volume.refresh()
         self.assertEqual('available', volume.status)
         with open(self.cinder_volume.device, 'rb') as device:

@@ -12,6 +12,8 @@
 
 """What the plugin makes of cinder-backup when Cinder imports it."""
 
+from __future__ import annotations
+
 import functools
 from typing import Any
 

@@ -11,6 +11,8 @@
 # under the License.
 
 
+from __future__ import annotations
+
 import datetime
 import threading
 import time

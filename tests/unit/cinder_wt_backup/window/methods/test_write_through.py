@@ -11,6 +11,8 @@
 # under the License.
 
 
+from __future__ import annotations
+
 from collections.abc import Callable
 import threading
 import time
