@@ -53,7 +53,8 @@ storm: install ## a user of the guest with 300,000 mounts, or with processes
 	@$(PYTHON) -m tests.reports.inside.storm $(STORM)
 
 cinder-tests: install ## Cinder's own backup tests, with the plugin as driver
-	@$(PYTHON) -m tests.reports.releases --release 2026.2 --suite 'cinder$$'
+	@$(PYTHON) -m tests.reports.releases --release '2026.2$$' \
+		--suite 'cinder$$'
 
 releases: install ## our tests and Cinder's own in each supported release
 	@$(PYTHON) -m tests.reports.releases $(RELEASES)

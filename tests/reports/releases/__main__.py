@@ -20,6 +20,7 @@ import pathlib
 import re
 import sys
 
+from tests.reports.releases import beside
 from tests.reports.releases import run
 from tests.support.cloud import console
 from tests.support.cloud import environment
@@ -31,12 +32,19 @@ Written by `make releases RELEASES="--report FILE"`: our unit tests, and the
 backup tests that Cinder ships (the manager, its messages, the chunked driver,
 each stock driver, the drivers' compliance) with the plugin as their backup
 driver, around Cinder's fake one. Each release is in an environment of its
-own, with the packages of its time, on Python 3.11. Skipped are tests of what
-a release or mode does not have. Not run are the few of Cinder's tests in
-`tests/upstream/excluded.txt`, which says why. This is no cloud: what
-is beyond cinder-backup is imitated.
+own, with the packages of its time, on Python 3.11; the oldest and the newest
+are on Debian 11's and 13's Python and bindings of libvirt as well, and the
+Cinder of Debian 12's own packages (Zed) is among them, with nothing of PyPI.
+Skipped are tests of what a release or mode does not have. Not run are the few
+of Cinder's tests in `tests/upstream/excluded.txt`, which says why. This is no
+cloud: what is beyond cinder-backup is imitated.
+
+What pip would move is counted in packages: those that Cinder alone gets, and
+that stay as they are beside us.
 '''
 HEAD = ('release', 'what', 'passed', 'failed', 'skipped', 'time', '')
+RELEASES = environment.RELEASES + environment.ON_DEBIAN
+SUITES = (*run.SUITES, beside.SUITE)
 Table = Iterable[Sequence[str]]
 
 
@@ -56,14 +64,15 @@ def main() -> int:
 
 
 def _results(options: argparse.Namespace) -> Iterator[run.Result]:
-    for release in environment.RELEASES:
+    for release in RELEASES:
         if not re.search(options.release, release.name):
             continue
         environment.make(release)
-        for suite in run.SUITES:
+        for suite in SUITES:
             if re.search(options.suite, suite.name):
                 console.say(f'{release.name}: {suite.title} ...')
-                result = run.run(release, suite)
+                result = (beside.look(release) if suite == beside.SUITE
+                          else run.run(release, suite))
                 console.say(f'{release.name}: {" ".join(_cells(result)[2:])}')
                 yield result
 
@@ -74,10 +83,10 @@ def _options() -> argparse.Namespace:
         description='Our tests and Cinder\'s own in several releases of it.')
     parser.add_argument('--release', default='', metavar='REGEX',
                         help='only releases whose names this is found in: ' +
-                        ', '.join(each.name for each in environment.RELEASES))
+                        ', '.join(each.name for each in RELEASES))
     parser.add_argument('--suite', default='', metavar='REGEX',
                         help='only suites whose names this is found in: ' +
-                        ', '.join(each.name for each in run.SUITES))
+                        ', '.join(each.name for each in SUITES))
     parser.add_argument('--report', type=pathlib.Path, metavar='FILE',
                         help='where the tables go besides')
     return parser.parse_args()
@@ -92,7 +101,7 @@ def _cells(result: run.Result) -> Sequence[str]:
 
 
 def _packages(results: Iterable[run.Result]) -> Table:
-    yield 'release', 'Cinder', *environment.SHOWN
+    yield 'release', 'Cinder', 'Python', *environment.SHOWN
     for release in dict.fromkeys(result.release for result in results):
         yield release.name, release.cinder, *release.versions()
 

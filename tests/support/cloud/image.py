@@ -175,10 +175,16 @@ class Image:
                         root, self.rootfs, log=log)
 
 
+def source(suite: str) -> str:
+    """Return where a Debian release's packages come from.
+
+    What bullseye's security archive lists is not there any more.
+    """
+    return f'deb http://deb.debian.org/debian {suite} main'
+
+
 def _release(suite: str) -> Image:
-    # What bullseye's security archive lists is not there any more.
-    return Image(suite, suite, layout.GUEST / suite, sources=(
-        f'deb http://deb.debian.org/debian {suite} main',))
+    return Image(suite, suite, layout.GUEST / suite, sources=(source(suite),))
 
 
 def _ubuntu(suite: str) -> Image:

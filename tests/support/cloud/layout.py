@@ -27,6 +27,7 @@ VENV = CACHE / 'venv'
 PYTHON = VENV / 'bin' / 'python'
 WHEELS = CACHE / 'wheels'
 RELEASES = CACHE / 'releases'
+SYSTEMS = CACHE / 'systems'
 # Cinder's services are of this release (see environment.py), or of VENV.
 RELEASE = os.environ.get('CINDER_RELEASE', '')
 CINDER_VENV = RELEASES / RELEASE if RELEASE else VENV
