@@ -29,8 +29,7 @@ SUITE = run.Suite('beside', 'pip install beside Cinder moves nothing')
 OURSELVES = 'cinder-wt-backup'
 # Whatever is there counts as missing: the report is of everything then.
 ASKED = ('-m', 'pip', '--disable-pip-version-check', '-q', '--python')
-DRY = ('install', '--dry-run', '--ignore-installed',
-       '--report', '-')
+DRY = ('install', '--dry-run', '--ignore-installed', '--report', '-')
 Versions = dict[str, str]
 
 
@@ -76,7 +75,8 @@ def _resolved(release: environment.Release, *more: str) -> Versions:
          str(environment.wheel(release)), *more),
         env=environment.environment(), text=True, capture_output=True)
     if done.returncode:
-        raise Refused(done.stderr.strip().splitlines()[-1])
+        raise Refused('; '.join(
+            line for line in done.stderr.splitlines() if 'ERROR' in line))
     # Any: pip's report has no types.
     report: Any = json.loads(done.stdout)
     return {_plain(found['metadata']['name']): found['metadata']['version']
