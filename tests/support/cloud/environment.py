@@ -39,8 +39,8 @@ BINDINGS = 'libvirt-python==9.0.0'
 LINKED = ('libvirt.py', 'libvirt_qemu.py', 'libvirtmod.*.so',
           'libvirtmod_qemu.*.so', *(f'{name}.*.so' for name
                                     in install.BINDINGS))
-# The first that knows dates.
-PIP = 'pip>=26.0'
+# The first that knows dates, and one that knows editable installations.
+TOOLS = ('pip>=26.0', 'setuptools>=64,<81')
 SHOWN = ('eventlet', 'oslo.messaging', 'oslo.db', 'SQLAlchemy', 'tooz')
 
 
@@ -155,7 +155,7 @@ def _make_there(release: Release, system: systems.System) -> None:
     _run(*system.command('python3', '-m', 'venv', *debians,
                          str(release.home)))
     if release.until:
-        _run(*system.command(*pip, 'install', PIP))
+        _run(*system.command(*pip, 'install', *TOOLS))
         _run(*system.command(*pip, 'install', *_wanted(release)))
         for path in (found for name in LINKED
                      for found in system.dist_packages.glob(name)):
