@@ -69,7 +69,7 @@ class System:
     def ensure(self) -> None:
         """Install it, unless it is there already."""
         stamp = self.home.with_suffix('.sha256')
-        wanted = hashlib.sha256(repr(self._arguments()).encode()).hexdigest()
+        wanted = hashlib.sha256(repr(self._options()).encode()).hexdigest()
         if not stamp.exists() or stamp.read_text() != wanted:
             self._install()
             stamp.write_text(wanted)
@@ -85,13 +85,13 @@ class System:
         console.say(f'installing Debian {self.suite} into a folder ...')
         shutil.rmtree(self.home, ignore_errors=True)
         self.home.parent.mkdir(parents=True, exist_ok=True)
-        console.run('mmdebstrap', *self._arguments(),
+        console.run('mmdebstrap', *self._options(), self.suite, self.home,
+                    image.source(self.suite),
                     log=layout.INSTALL_LOG / f'system-{self.suite}.log')
 
-    def _arguments(self) -> tuple[str, ...]:
+    def _options(self) -> tuple[str, ...]:
         return (*image.OPTIONS, '--variant=minbase',
-                f'--include={",".join(PACKAGES + self.packages)}',
-                self.suite, str(self.home), image.source(self.suite))
+                f'--include={",".join(PACKAGES + self.packages)}')
 
 
 BULLSEYE = System('bullseye')
