@@ -40,7 +40,7 @@ class Refused(Exception):
 def look(release: environment.Release) -> run.Result:
     """Compare Cinder alone with Cinder and us, as pip resolves them."""
     if release.system:
-        return run.Result(release, SUITE, problem='asked where pip is ours only')
+        return run.Result(release, SUITE, problem='asked on this Debian only')
     began = time.monotonic()
     alone = _resolved(release)
     constraints = layout.INSTALL_LOG / f'{release.name}-constraints.txt'
