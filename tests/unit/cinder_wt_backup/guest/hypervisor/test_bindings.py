@@ -59,7 +59,7 @@ class MissingTest(bounded.TestCase):
 
     def test_a_command_says_it_in_one_line(self) -> None:
         done = python(COMMAND, 'libvirt', 'libvirt_qemu')
-        self.assertEqual('1\n', done.stdout)
+        self.assertEqual('2\n', done.stdout)
         self.assertIn('python3-libvirt on Debian', done.stderr)
         self.assertNotIn('Traceback', done.stderr)
         self.assertEqual(1, done.stderr.count('\n'), done.stderr)
