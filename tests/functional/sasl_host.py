@@ -17,20 +17,11 @@ import subprocess
 
 import libvirt
 
-from tests.support.cloud import layout
-from tests.support.machines import second_host
+from tests.functional import tls_host
 
 USER, PASSWORD = 'cinder', 'right'
 # The second needs TLS: over TCP libvirt offers what encrypts, no other.
 MECHANISMS = 'DIGEST-MD5 SCRAM-SHA-256'
-_TLS = """
-tls_port = "{port}"
-auth_tls = "sasl"
-key_file = "{folder}/key.pem"
-cert_file = "{folder}/cert.pem"
-ca_file = "{folder}/cacert.pem"
-tls_no_verify_certificate = 1
-"""
 _SASL = """
 mech_list: {mechanisms}
 sasldb_path: {folder}/users
@@ -45,32 +36,21 @@ credentials=cinder
 """
 
 
-class SaslHost(second_host.SecondHost):
-    """A libvirtd that has one user, over TCP and TLS.
+class SaslHost(tls_host.TlsHost):
+    """A libvirtd that has one user, over TCP and TLS."""
 
-    :ivar tls_uri: where it listens with TLS
-    """
-
-    auth = 'sasl'
-    tls = 1
+    auth = auth_tls = 'sasl'
 
     def _more(self, folder: pathlib.Path) -> str:
-        self._folder = folder
-        port = second_host.free_port()
         (folder / 'libvirt.conf').write_text(
             _SASL.format(mechanisms=MECHANISMS, folder=folder))
         subprocess.run(
             ['saslpasswd2', '-p', '-c', '-a', 'libvirt', '-u', 'wt-second',
              '-f', str(folder / 'users'), USER],
             input=PASSWORD, text=True, check=True)
-        self._certify('cacert', 'cakey', '/CN=tests')
-        self._certify('cert', 'key', f'/CN={layout.ADDRESS}',
-                      '-CA', 'cacert.pem', '-CAkey', 'cakey.pem',
-                      '-addext', 'basicConstraints=critical,CA:FALSE',
-                      '-addext', f'subjectAltName=IP:{layout.ADDRESS}')
-        self.tls_uri = (f'qemu+tls://{layout.ADDRESS}:{port}/system?'
-                        f'pkipath={folder}&auth=sasl.SCRAM-SHA-256')
-        return _TLS.format(port=port, folder=folder)
+        more = super()._more(folder)
+        self.authority.certify(folder, 'client')
+        return more
 
     def connect(self) -> libvirt.virConnect:
         """Return a connection, past the plugin."""
@@ -82,15 +62,7 @@ class SaslHost(second_host.SecondHost):
     def auth_conf(self, user: str = USER,
                   password: str = PASSWORD) -> pathlib.Path:
         """Return an auth.conf of libvirt's with these credentials for it."""
-        path = self._folder / f'auth-{user}-{password}.conf'
+        path = self.folder / f'auth-{user}-{password}.conf'
         path.write_text(_AUTH_CONF.format(
             user=user, password=password))
         return path
-
-    def _certify(self, name: str, key: str, subject: str,
-                 *more: str) -> None:
-        subprocess.run(
-            ['openssl', 'req', '-x509', '-nodes', '-newkey', 'ec', '-pkeyopt',
-             'ec_paramgen_curve:P-256', '-subj', subject, '-days', '2',
-             '-out', f'{name}.pem', '-keyout', f'{key}.pem', *more],
-            cwd=self._folder, capture_output=True, check=True)

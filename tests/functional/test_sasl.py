@@ -34,7 +34,8 @@ class Sasl(bounded.TestCase):
         self.host = self.useFixture(sasl_host.SaslHost())
         self.uris = {
             'DIGEST-MD5': f'{self.host.uri}?auth=sasl.DIGEST-MD5',
-            'SCRAM-SHA-256': self.host.tls_uri}
+            'SCRAM-SHA-256': self.host.tls_uri(self.host.folder)
+            + '&auth=sasl.SCRAM-SHA-256'}
 
     def refused(self, uri: str) -> str:
         host = compute_host.Hypervisor(uri, TIMEOUT)

@@ -16,10 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import contextlib
-import socket
 import threading
 from typing import TypeVar
-import urllib.parse
 
 import libvirt
 import libvirt_qemu
@@ -29,12 +27,10 @@ from cinder_wt_backup.guest import blocking
 from cinder_wt_backup.guest import deadline
 from cinder_wt_backup.guest.hypervisor import description as descriptions
 from cinder_wt_backup.guest.hypervisor import domain as domains
+from cinder_wt_backup.guest.hypervisor import remedies
 from cinder_wt_backup.guest.hypervisor import states
 from cinder_wt_backup import plain
 
-# The ports of libvirt's own transports, tried before libvirt is asked: its
-# connect has no limit of its own.
-PORTS = {'tcp': 16509, 'tls': 16514}
 # A dead connection ends after this many seconds times this many tries.
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 5, 3
 # A round of the event loop, which keepalives need.
@@ -88,7 +84,6 @@ class Hypervisor:
             _start_event_loop()
         except blocking.NotCalledError as error:
             raise self._not_asked(error) from error
-        self._try_port()
         self._connection = self._opened()
         with contextlib.suppress(libvirt.libvirtError):
             self._connection.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
@@ -113,7 +108,7 @@ class Hypervisor:
             return int(self.call(self._connection.numOfDomains))
         except libvirt.libvirtError as error:
             raise exceptions.HostUnreachable(
-                f'libvirt at {self.uri}: {plain.text(error)}') from error
+                remedies.lost(self.uri, error)) from error
 
     def try_agent_commands(self) -> bool:
         """See that commands for agents are permitted; send none.
@@ -204,7 +199,8 @@ class Hypervisor:
         except blocking.NotCalledError as error:
             raise self._not_asked(error) from error
         except libvirt.libvirtError as error:
-            raise self._refused(error, bool(asked)) from error
+            raise exceptions.HostUnreachable(remedies.refused(
+                self.uri, error, bool(asked))) from error
 
     def call(self, function: Callable[..., _Result],
              *args: object) -> _Result:
@@ -241,8 +237,7 @@ class Hypervisor:
             if not self._is_lost(error):
                 raise
             raise exceptions.HostUnreachable(
-                f'libvirt at {self.uri}: {plain.text(error)}; check '
-                f'libvirt_uri, libvirt_hosts and the credentials') from error
+                remedies.lost(self.uri, error)) from error
 
     def _silent(self, timeout: float) -> exceptions.HostUnreachable:
         return exceptions.HostUnreachable(
@@ -255,23 +250,6 @@ class Hypervisor:
             f'libvirt at {place or self.uri} was not asked: {error}; look at '
             f'libvirtd there')
 
-    def _refused(self, error: 'libvirt.libvirtError',
-                 asked: bool) -> exceptions.HostUnreachable:
-        """Return why it could not be connected to, and what to do.
-
-        :param asked: for credentials that auth.conf does not have
-        """
-        remedy = 'check libvirt_uri, libvirt_hosts and the credentials'
-        if asked:
-            remedy = ('it wants a user and a password: put them into '
-                      'libvirt\'s auth.conf on this host, where this user can '
-                      'read it, as the page on installing shows')
-        elif error.get_error_code() == libvirt.VIR_ERR_AUTH_FAILED:
-            remedy = ('check the credentials for it in libvirt\'s auth.conf, '
-                      'and that SASL\'s mechanism is installed on this host')
-        return exceptions.HostUnreachable(
-            f'libvirt at {self.uri}: {plain.text(error)}; {remedy}')
-
     def _is_lost(self, error: 'libvirt.libvirtError') -> bool:
         """Whether it is the host's fault, rather than the guest's.
 
@@ -283,19 +261,6 @@ class Hypervisor:
             return not self._connection.isAlive()
         return (code in LOST
                 and error.get_error_domain() != libvirt.VIR_FROM_QEMU)
-
-    def _try_port(self) -> None:
-        url = urllib.parse.urlsplit(self.uri)
-        port = PORTS.get(url.scheme.partition('+')[2])
-        if port is None or not url.hostname:
-            return
-        try:
-            socket.create_connection((url.hostname, url.port or port),
-                                     self._end.limit(self._timeout)).close()
-        except OSError as error:
-            raise exceptions.HostUnreachable(
-                f'nothing listens at {self.uri} ({error}): check libvirt_uri '
-                f'and libvirt_hosts, and libvirtd there') from error
 
 
 def _start_event_loop() -> None:

@@ -48,7 +48,8 @@ listen_tcp = 1
 listen_addr = "{layout.ADDRESS}"
 tcp_port = "{{port}}"
 auth_tcp = "{{auth}}"
-unix_sock_group = "root"
+unix_sock_group = "{{group}}"
+unix_sock_rw_perms = "0770"
 auth_unix_ro = "none"
 auth_unix_rw = "none"
 host_uuid = "5b7c3a2e-1f6d-4c55-9f0a-0000000000cc"
@@ -62,21 +63,25 @@ class SecondHost(fixtures.Fixture):
 
     :cvar auth: who may connect, in libvirtd's words
     :cvar tls: whether it listens with TLS too
+    :cvar group: who on it may connect
     :ivar uri: where it listens, without
+    :ivar folder: what it has of its own
     """
 
     auth = 'none'
     tls = 0
+    group = 'root'
 
     def _setUp(self) -> None:
         layout.CLOUD.mkdir(exist_ok=True)
-        folder = pathlib.Path(tempfile.mkdtemp(
+        self.folder = folder = pathlib.Path(tempfile.mkdtemp(
             prefix='second-host-', dir=layout.CLOUD))
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         port = free_port()
         self.uri = f'qemu+tcp://{layout.ADDRESS}:{port}/system'
         (folder / 'libvirtd.conf').write_text(
-            _LIBVIRTD_CONF.format(port=port, auth=self.auth, tls=self.tls)
+            _LIBVIRTD_CONF.format(port=port, auth=self.auth, tls=self.tls,
+                                  group=self.group)
             + self._more(folder))
         shutil.copyfile(layout.TEMPLATES / 'qemu.conf', folder / 'qemu.conf')
         with open(folder / 'log', 'w') as log:
