@@ -242,6 +242,7 @@ class Hypervisor:
     def _silent(self, timeout: float) -> exceptions.HostUnreachable:
         return exceptions.HostUnreachable(
             f'libvirt at {self.uri} did not answer within {timeout:.0f} s: '
+            f'see that the host is up and that no firewall is between, and '
             f'look at libvirtd there')
 
     def _not_asked(self, error: blocking.NotCalledError, place: str = ''
