@@ -94,6 +94,9 @@ OPTIONS = [
         item_type=types.String(),
         help='The known compute hosts, "name" or "name:address", where name '
              'is what Nova calls the host and address what {host} becomes. '
+             'With TLS address is a name, or an address, that the host\'s '
+             'certificate has: libvirt compares that of the URI, and has no '
+             'parameter for another one. A name has to resolve on this host. '
              'An instance on another host is not touched. Empty: Nova is '
              'asked where an instance runs, with the credentials of the '
              '[nova] section.'),

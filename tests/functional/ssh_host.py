@@ -36,12 +36,13 @@ UsePAM no
 StrictModes no
 PidFile none
 """
-# Only the second host has the login, and these keys for it.
+# Only the second host has the login and, as the README recommends it, its key.
 _START = f"""
 group=$(getent group libvirt | cut -d : -f 3)
 {{ cat /etc/passwd; echo "{LOGIN}:*:4242:$group::/:/bin/sh"; }} > "$1/passwd"
 mount --bind "$1/passwd" /etc/passwd
-cp "$1/login_key.pub" /run/libvirt/authorized_keys
+{{ printf 'restrict,command="virt-ssh-helper qemu:///system" '
+  cat "$1/login_key.pub"; }} > /run/libvirt/authorized_keys
 mkdir -p /run/sshd
 exec /usr/sbin/sshd -D -e -f "$1/sshd_config"
 """
