@@ -30,14 +30,17 @@ from tests.support.cloud import layout
 
 STARTS_WITHIN = 60
 # libvirt refuses to migrate to a host of the same name or UUID, and keeps its
-# state where the first one does: hence a host name and folders of its own.
-_START = """
+# state where the first one does: hence a host name and folders of its own. SASL
+# looks its name up, which no name server should have to answer.
+_START = f"""
 hostname wt-second
 for folder in etc/libvirt run/libvirt var/lib/libvirt var/log/libvirt \
         var/cache/libvirt; do
     mkdir -p "/$folder" "$1/$folder"
     mount --bind "$1/$folder" "/$folder"
 done
+{{ cat /etc/hosts; echo "{layout.ADDRESS} wt-second"; }} > "$1/hosts"
+mount --bind "$1/hosts" /etc/hosts
 cp "$1/qemu.conf" /etc/libvirt/
 exec /usr/sbin/libvirtd --listen --config "$1/libvirtd.conf" \
     --pid-file "$1/libvirtd.pid"
