@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-import contextlib
 import threading
 from typing import TypeVar
 
@@ -25,14 +24,13 @@ import libvirt_qemu
 from cinder_wt_backup import exceptions
 from cinder_wt_backup.guest import blocking
 from cinder_wt_backup.guest import deadline
+from cinder_wt_backup.guest.hypervisor import connections
 from cinder_wt_backup.guest.hypervisor import description as descriptions
 from cinder_wt_backup.guest.hypervisor import domain as domains
 from cinder_wt_backup.guest.hypervisor import remedies
 from cinder_wt_backup.guest.hypervisor import states
 from cinder_wt_backup import plain
 
-# A dead connection ends after this many seconds times this many tries.
-KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 5, 3
 # A round of the event loop, which keepalives need.
 LOOP_MS = 1000
 # Below what libvirt takes for an agent's answer.
@@ -49,17 +47,14 @@ LOST = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_RPC,
         libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCELLED,
         libvirt.VIR_ERR_ACCESS_DENIED, libvirt.VIR_ERR_OPERATION_DENIED)
 
-# What libvirt may take from its auth.conf when a host asks for it (SASL): a
-# kind that is not named here it takes from nowhere, and finds no mechanism.
-CREDENTIALS = [libvirt.VIR_CRED_AUTHNAME, libvirt.VIR_CRED_PASSPHRASE,
-               libvirt.VIR_CRED_REALM]
-
 _loop_lock = threading.Lock()
 _loop_started = False
 
 
 class Hypervisor:
     """A connection to one compute host's libvirt.
+
+    One that another has left behind, or a new one.
 
     :param uri: libvirt's connection URI
     :param timeout: seconds that one call may take
@@ -71,8 +66,10 @@ class Hypervisor:
         self.uri = uri
         self._timeout = timeout
         self._end = end
-        self._connection: libvirt.virConnect | None = None
+        self._connection: connections.Connection | None = None
         self._domains: list[domains.Domain] = []
+        # A call failed on the way, or has not come back: for nobody else.
+        self._doubtful = False
 
     def __enter__(self) -> 'Hypervisor':
         """Connect.
@@ -84,19 +81,20 @@ class Hypervisor:
             _start_event_loop()
         except blocking.NotCalledError as error:
             raise self._not_asked(error) from error
-        self._connection = self._opened()
-        with contextlib.suppress(libvirt.libvirtError):
-            self._connection.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
+        self._connection = self._left_behind() or self._made()
         return self
 
     def __exit__(self, *args: object) -> None:
-        if self._connection is not None:
-            # The last reference to one ends it, which blocks.
-            close = self._connection.close
-            held = [self._connection, *(
-                domain.let_go() for domain in self._domains)]
-            self._connection = None
-            blocking.let_go(held, close)
+        if self._connection is None:
+            return
+        connection, self._connection = self._connection, None
+        held: list[object] = [domain.let_go() for domain in self._domains]
+        if self._doubtful:
+            connections.end(connection, *held)
+            return
+        if held:
+            blocking.let_go(held, lambda: None)
+        connections.keep(self.uri, connection)
 
     def running(self) -> int:
         """Return how many instances run there.
@@ -105,7 +103,7 @@ class Hypervisor:
         """
         assert self._connection is not None
         try:
-            return int(self.call(self._connection.numOfDomains))
+            return int(self.call(self._connection.handle.numOfDomains))
         except libvirt.libvirtError as error:
             raise exceptions.HostUnreachable(
                 remedies.lost(self.uri, error)) from error
@@ -161,7 +159,8 @@ class Hypervisor:
     def _domain(self, instance: str) -> domains.Domain:
         assert self._connection is not None
         try:
-            domain = self.call(self._connection.lookupByUUIDString, instance)
+            domain = self.call(
+                self._connection.handle.lookupByUUIDString, instance)
             state, reason = self.call(domain.state)
             if state != libvirt.VIR_DOMAIN_RUNNING:
                 raise states.not_running(
@@ -177,30 +176,34 @@ class Hypervisor:
         self._domains.append(found)
         return found
 
-    def _opened(self) -> 'libvirt.virConnect':
-        """Connect with the credentials of libvirt's auth.conf.
+    def _left_behind(self) -> connections.Connection | None:
+        """Return a connection that was made before, if it still answers.
 
-        What is not there is not asked for: nobody sits before a service.
+        One that does not is left to end. Where the host hangs, the next call
+        is refused, and this was the one wait.
         """
-        asked: list[object] = []
+        found = connections.take(self.uri)
+        if found is None:
+            return None
+        answers = False
+        try:
+            self.call(found.handle.getLibVersion)
+            answers = True
+        except (exceptions.WriteThroughError, libvirt.libvirtError):
+            self._doubtful = False
+        finally:
+            if not answers:
+                connections.end(found)
+        return found if answers else None
 
-        def refuse(credentials: list[list[object]], _data: object) -> int:
-            asked.extend(credentials)
-            return -1
-
+    def _made(self) -> connections.Connection:
         timeout = self._end.limit(self._timeout)
         try:
-            # The errors that are no host's as well: of its auth.conf, which
-            # libvirt cannot always name.
-            return blocking.call(self.uri, timeout, libvirt.openAuth,
-                                 self.uri, [CREDENTIALS, refuse, None], 0)
+            return connections.make(self.uri, timeout)
         except TimeoutError as error:
             raise self._silent(timeout) from error
         except blocking.NotCalledError as error:
             raise self._not_asked(error) from error
-        except libvirt.libvirtError as error:
-            raise exceptions.HostUnreachable(remedies.refused(
-                self.uri, error, bool(asked))) from error
 
     def call(self, function: Callable[..., _Result],
              *args: object) -> _Result:
@@ -236,8 +239,13 @@ class Hypervisor:
         except libvirt.libvirtError as error:
             if not self._is_lost(error):
                 raise
+            self._doubtful = True
             raise exceptions.HostUnreachable(
                 remedies.lost(self.uri, error)) from error
+        except BaseException:
+            # Who waited is ended, as a green thread may be.
+            self._doubtful = True
+            raise
 
     def _silent(self, timeout: float) -> exceptions.HostUnreachable:
         return exceptions.HostUnreachable(
@@ -259,7 +267,7 @@ class Hypervisor:
         """
         code = error.get_error_code()
         if code == libvirt.VIR_ERR_RPC and self._connection is not None:
-            return not self._connection.isAlive()
+            return not self._connection.handle.isAlive()
         return (code in LOST
                 and error.get_error_domain() != libvirt.VIR_FROM_QEMU)
 
@@ -277,7 +285,8 @@ def _start_event_loop() -> None:
         # Errors are raised as exceptions; libvirt prints them as well.
         libvirt.registerErrorHandler(lambda *args: None, None)
         libvirt.virEventRegisterDefaultImpl()
-        libvirt.virEventAddTimeout(LOOP_MS, lambda *args: None, None)
+        libvirt.virEventAddTimeout(
+            LOOP_MS, lambda *args: connections.end_old(), None)
         blocking.run_forever(libvirt.virEventRunDefaultImpl)
         # Only now: without a thread the next connection tries again.
         _loop_started = True

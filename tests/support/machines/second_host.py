@@ -30,8 +30,8 @@ from tests.support.cloud import layout
 
 STARTS_WITHIN = 60
 # libvirt refuses to migrate to a host of the same name or UUID, and keeps its
-# state where the first one does: hence a host name and folders of its own. SASL
-# looks its name up, which no name server should have to answer.
+# state where the first one does: hence a host name and folders of its own.
+# SASL looks that name up, which no name server should have to answer.
 _START = f"""
 hostname wt-second
 for folder in etc/libvirt run/libvirt var/lib/libvirt var/log/libvirt \
@@ -87,16 +87,23 @@ class SecondHost(fixtures.Fixture):
                                   group=self.group)
             + self._more(folder))
         shutil.copyfile(layout.TEMPLATES / 'qemu.conf', folder / 'qemu.conf')
-        with open(folder / 'log', 'w') as log:
+        self._start()
+        self.addCleanup(self._stop)
+
+    def _start(self) -> None:
+        with open(self.folder / 'log', 'a') as log:
             self._libvirtd = subprocess.Popen(
                 ['unshare', '--mount', '--uts', '--propagation', 'private',
-                 'sh', '-ec', _START, 'second-host', str(folder)],
+                 'sh', '-ec', _START, 'second-host', str(self.folder)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 # Read by SASL only, where there is nothing for others.
-                env=os.environ | {'SASL_CONF_PATH': str(folder)},
+                env=os.environ | {'SASL_CONF_PATH': str(self.folder)},
                 start_new_session=True)
-        self.addCleanup(self._stop)
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self._end()
+            raise
 
     def _more(self, folder: pathlib.Path) -> str:
         """Return further lines of its configuration; make what they name."""
@@ -111,6 +118,11 @@ class SecondHost(fixtures.Fixture):
         finally:
             self._libvirtd.send_signal(signal.SIGCONT)
 
+    def restart(self) -> None:
+        """End its libvirtd and start it again."""
+        self._end()
+        self._start()
+
     def connect(self) -> libvirt.virConnect:
         """Return a connection, past the plugin."""
         return libvirt.open(self.uri)
@@ -120,6 +132,9 @@ class SecondHost(fixtures.Fixture):
         with contextlib.suppress(libvirt.libvirtError):
             for domain in self.connect().listAllDomains():
                 domain.destroy()
+        self._end()
+
+    def _end(self) -> None:
         self._libvirtd.terminate()
         try:
             self._libvirtd.wait(30)

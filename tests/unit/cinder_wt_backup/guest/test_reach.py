@@ -27,7 +27,7 @@ class ReachTest(base.GuestTestCase):
         with reach.connect(self.target(), 5) as found:
             self.assertEqual('vdb', found.disk.target)
             self.assertEqual(base.VOLUME, found.volume)
-        self.assertEqual([], self.libvirt.connected)
+        self.assertEqual([], self.libvirt.in_use)
 
     def test_reaching_changes_and_asks_nothing_in_the_guest(self) -> None:
         self.reached()
@@ -36,7 +36,7 @@ class ReachTest(base.GuestTestCase):
     def unreached(self, kind: type, **changes: object) -> str:
         reaching = reach.connect(self.target(**changes), 5)
         error = self.assertRaises(kind, reaching.__enter__)
-        self.assertEqual([], self.libvirt.connected)
+        self.assertEqual([], self.libvirt.in_use)
         return str(error)
 
     def test_an_unknown_host_is_said(self) -> None:

@@ -92,7 +92,7 @@ class UntouchedTest(base.WindowTestCase):
         self.assertIn(words, proof.reason)
         self.assertEqual([], self.guardian.arguments)
         self.assertNotIn(fake.THAW, self.domain.agent.commands)
-        self.assertEqual([], self.libvirt.connected)
+        self.assertEqual([], self.libvirt.in_use)
 
     def test_a_silent_agent_is_asked_once(self) -> None:
         silent(self.domain)
@@ -338,7 +338,7 @@ class LockTest(base.WindowTestCase):
             process.LOCK % self.domain.instance)
         self.assertTrue(lock.acquire(blocking=False))
         lock.release()
-        self.assertEqual([], self.libvirt.connected)
+        self.assertEqual([], self.libvirt.in_use)
 
     def test_a_lock_that_cannot_be_let_go_fails_nothing(self) -> None:
         window = self.window()

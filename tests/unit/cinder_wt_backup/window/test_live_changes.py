@@ -37,7 +37,7 @@ class LiveChangesTest(base.WindowTestCase):
 
     def closed(self, opened: windows.Window) -> claims.Claim:
         proof = opened.close()
-        self.assertEqual([], self.libvirt.connected)
+        self.assertEqual([], self.libvirt.in_use)
         return proof
 
     def test_it_is_released_where_it_was_migrated_to(self) -> None:

@@ -13,6 +13,7 @@
 from collections.abc import Callable
 import subprocess
 import sys
+import time
 
 import ddt
 import fixtures
@@ -30,11 +31,6 @@ class ConnectionTest(base.GuestTestCase):
     def connect_to(self, uri: str, timeout: float = 5) -> None:
         with compute_host.Hypervisor(uri, timeout):
             pass
-
-    def test_a_connection_is_closed_again(self) -> None:
-        self.connect_to(hosts.URI % base.HOST)
-        self.assertEqual([hosts.URI % base.HOST], self.libvirt.opened)
-        self.assertEqual([], self.libvirt.connected)
 
     def test_a_host_where_nobody_listens_is_unreachable(self) -> None:
         error = self.assertRaises(exceptions.HostUnreachable,
@@ -107,6 +103,79 @@ class ConnectionTest(base.GuestTestCase):
                    'time.sleep(0.2)')
         subprocess.run([sys.executable, '-W', 'ignore', '-c', program],
                        check=True, timeout=60)
+
+
+class AgainTest(base.GuestTestCase):
+    """A host that is connected to again."""
+
+    URI = hosts.URI % base.HOST
+
+    def ask(self) -> None:
+        with compute_host.Hypervisor(self.URI, 5) as host:
+            self.assertEqual(1, host.running())
+
+    def test_the_connection_is_used_again(self) -> None:
+        self.ask()
+        self.ask()
+        self.assertEqual([self.URI], self.libvirt.opened)
+        self.assertEqual([self.URI], self.libvirt.connected)
+
+    def test_nobody_has_one_that_another_has(self) -> None:
+        with compute_host.Hypervisor(self.URI, 5):
+            self.ask()
+            self.assertEqual(2, len(self.libvirt.opened))
+        self.assertEqual([self.URI], self.libvirt.connected)
+
+    def lose(self, said: str) -> None:
+        """Have the connection that is kept say that once, if it is asked."""
+        def lost() -> None:
+            raise hosts.error(libvirt.VIR_ERR_SYSTEM_ERROR, said)
+        self.libvirt.kept[self.URI].handle.getLibVersion = lost
+
+    def test_one_that_was_lost_meanwhile_is_renewed(self) -> None:
+        self.ask()
+        self.lose('Broken pipe')
+        self.ask()
+        self.assertEqual(2, len(self.libvirt.opened))
+        self.assertEqual([self.URI], self.libvirt.connected)
+
+    def test_it_is_renewed_once(self) -> None:
+        self.ask()
+        self.lose('Broken pipe')
+        self.libvirt.domains.clear()
+        self.assertIn('nothing listens there', str(self.assertRaises(
+            exceptions.HostUnreachable, self.ask)))
+        self.assertEqual(2, len(self.libvirt.opened))
+
+    def test_one_on_which_a_call_failed_is_for_nobody_else(self) -> None:
+        with compute_host.Hypervisor(self.URI, 5) as host:
+            def lost() -> None:
+                raise hosts.error(libvirt.VIR_ERR_SYSTEM_ERROR, 'Broken pipe')
+            self.assertRaises(exceptions.HostUnreachable, host.call, lost)
+        self.assertEqual([], self.libvirt.connected)
+
+    def test_one_on_which_a_call_hangs_is_for_nobody_else(self) -> None:
+        with compute_host.Hypervisor(self.URI, 0.1) as host:
+            self.assertRaises(exceptions.HostUnreachable, host.call,
+                              time.sleep, 0.5)
+        self.assertEqual({}, self.libvirt.kept)
+
+    def test_one_that_hangs_when_it_is_needed_costs_one_wait(self) -> None:
+        self.ask()
+        self.libvirt.kept[self.URI].handle.getLibVersion = (
+            lambda: time.sleep(0.5))
+        began = time.monotonic()
+        error = self.assertRaises(
+            exceptions.HostUnreachable,
+            compute_host.Hypervisor(self.URI, 0.2).__enter__)
+        self.assertLess(time.monotonic() - began, 0.4)
+        self.assertIn('has not come back', str(error))
+        self.assertEqual(1, len(self.libvirt.opened))
+
+    def test_what_an_instance_lacks_is_no_fault_of_it(self) -> None:
+        with compute_host.Hypervisor(self.URI, 5) as host:
+            self.assertRaises(exceptions.DomainNotFound, host.domain, 'x')
+        self.assertEqual([self.URI], list(self.libvirt.kept))
 
 
 class CredentialsTest(base.GuestTestCase):
