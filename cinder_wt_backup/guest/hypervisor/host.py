@@ -120,12 +120,15 @@ class Hypervisor:
         """
         assert self._connection is not None
         try:
-            found = self.call(self._connection.listAllDomains, 0)
-            found.sort(key=lambda domain: domain.isActive())
-            return any(map(self._permits, found[:MOST_TRIED]))
+            found = [domain for state in (
+                libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE,
+                libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+                for domain in self.call(
+                    self._connection.handle.listAllDomains, state)]
         except libvirt.libvirtError as error:
             raise exceptions.HostUnreachable(
-                f'libvirt at {self.uri}: {plain.text(error)}') from error
+                remedies.lost(self.uri, error)) from error
+        return any(map(self._permits, found[:MOST_TRIED]))
 
     def _permits(self, domain: libvirt.virDomain) -> bool:
         """Whether libvirt was seen to permit it for a domain.

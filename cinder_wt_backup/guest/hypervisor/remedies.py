@@ -32,7 +32,7 @@ GONE = ('the connection is lost: look at libvirtd there and at the network '
         'between')
 NO_CREDENTIALS = (
     'it wants a user and a password: put them into libvirt\'s auth.conf on '
-    'this host, where this user can read it, as the README shows')
+    'this host, where this user can read it, as the page on installing shows')
 WRONG_CREDENTIALS = (
     'check the credentials for it in libvirt\'s auth.conf, and that SASL\'s '
     'mechanism is installed on this host')
@@ -46,7 +46,7 @@ NO_ACCESS = ('access_drivers is set in its libvirtd.conf, and libvirt\'s '
              'polkit ACL knows nobody who comes over TCP or TLS: use ssh, or '
              'no access driver there')
 NO_RULE = ('have a polkit rule there permit to the login in libvirt_uri what '
-           'the README names')
+           'the page on installing names')
 NO_PORT = ('what listens there does not speak libvirt\'s TLS: check the port '
            'and the transport in libvirt_uri')
 NOT_TAKEN = ('it does not take the certificate of this host: have '
