@@ -22,7 +22,8 @@ from cinder_wt_backup.guest import reach
 from tests.functional import base
 
 Level = claims.Level
-TIMEOUT = 10
+# An emulated guest is slow, and slower still beside another suite.
+TIMEOUT = 20
 # Putting back takes a slow guest some seconds after the lease has ended.
 PATIENCE = 30
 # One that sees another gone undoes: so all are stopped first.

@@ -25,6 +25,10 @@ from cinder_wt_backup.window import methods
 from tests.support.cloud import layout
 
 
+# An emulated guest is slow, and slower still beside another suite.
+PATIENT: dict[str, object] = {'agent_timeout': 20}
+
+
 def settings(lease: int = 0, **values: object) -> conf.Settings:
     """Return the settings of a section with some options set.
 
@@ -35,7 +39,7 @@ def settings(lease: int = 0, **values: object) -> conf.Settings:
     group = conf.register(config)
     config.set_override('libvirt_uri', 'qemu+tcp://{host}/system',
                         conf.GROUP)
-    for name, value in values.items():
+    for name, value in (PATIENT | values).items():
         config.set_override(name, value, conf.GROUP)
     made = conf.read(group, methods.installed())
     return dataclasses.replace(made, lease=lease or made.lease)
