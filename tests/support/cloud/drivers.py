@@ -43,4 +43,6 @@ def plugin(driver: str, options: Mapping[str, str] | None = None,
             'wrapped_driver': DRIVERS[driver],
             'libvirt_uri': 'qemu+tcp://{host}/system',
             'libvirt_hosts': f'{layout.HOST}:{layout.ADDRESS}',
+            # Emulated guests are slow, and slower still beside other suites.
+            'agent_timeout': '20',
             **(options or {})}}
