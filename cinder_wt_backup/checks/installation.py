@@ -146,9 +146,10 @@ def _of_how_many_hosts(scheme: str) -> Iterator[row.Row]:
                           'see that the database works')
         return
     if scheme in OF_ONE_HOST and hosts > 1:
-        yield row.failure(
-            'coordination', f'{scheme}:// has locks of one host, and there '
-            f'are {hosts} hosts of cinder-backup', 'set [coordination] '
-            'backend_url to what they share, for example etcd or redis')
+        yield row.warning(
+            'coordination', f'{scheme}:// has locks of one host, unless they '
+            f'share its folder, and there are {hosts} hosts of cinder-backup',
+            'set [coordination] backend_url to what they share, for example '
+            'etcd or redis')
     else:
         yield row.success('coordination', f'{scheme}:// works')

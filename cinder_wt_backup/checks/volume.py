@@ -34,7 +34,8 @@ def of_server(context: contexts.RequestContext, server: str
     """Return the ids of the volumes that are attached to an instance."""
     rows = objects.VolumeAttachmentList.get_all_by_instance_uuid(
         context, server)
-    return list(dict.fromkeys(each.volume_id for each in rows))
+    return list(dict.fromkeys(each.volume_id for each in rows
+                              if each.attach_status == 'attached'))
 
 
 def check(context: contexts.RequestContext, volume: objects.Volume,
