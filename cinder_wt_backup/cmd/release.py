@@ -40,8 +40,9 @@ class Release(lister.Lister):  # type: ignore[misc]
     it is for who cannot wait. A window of a backup that is being made keeps
     its instance until it ends: it is waited for, for lock_timeout seconds.
     Where a guest cannot be reached the window stays on record until its lease
-    has ended, and is left to that then; what is said on stderr names why. The
-    exit status is 1 where something was not seen to be put back.
+    has ended, and is left to that then, as it is where a guest or the volume's
+    owner does not permit what putting back takes. What is said on stderr names
+    why. The exit status is 1 where something was not seen to be put back.
     """
 
     needs_locks = True

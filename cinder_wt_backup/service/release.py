@@ -45,7 +45,8 @@ class Released(enum.Enum):
 
     PUT_BACK = 'put back'
     BY_ITSELF = 'closed by its own process meanwhile'
-    BY_LEASE = 'left to its lease'      # which has ended; nobody was reached
+    # Nobody was reached, and it has ended; or what it takes is not permitted.
+    BY_LEASE = 'left to its lease'
     ON_RECORD = 'still on record'
 
 
@@ -56,6 +57,7 @@ def release(context: contexts.RequestContext, volume: objects.Volume,
     What cannot be put back is told and stays on record, to be tried again:
     until its lease has surely ended, or while the volume is attached where a
     guest is frozen or says that it is still changed.
+
     Whoever has the window open keeps the instance's lock: it is waited for,
     and then looked at again whether the window is open still.
     """
@@ -64,11 +66,12 @@ def release(context: contexts.RequestContext, volume: objects.Volume,
                 'could not close it; releasing it.',
                 {'token': window.token, 'backup': window.backup,
                  'volume': volume.id})
-    released = Released.PUT_BACK
     try:
-        windows.recover(attachments.locate(context, volume, settings),
-                        window.token, window.may_be_frozen, settings,
-                        _lock_while_open(context, volume.id, window.token))
+        seen = windows.recover(
+            attachments.locate(context, volume, settings), window.token,
+            window.may_be_frozen, settings,
+            _lock_while_open(context, volume.id, window.token))
+        released = Released.PUT_BACK if seen else Released.BY_LEASE
     except _ClosedMeanwhile:
         return Released.BY_ITSELF
     except Exception as error:

@@ -243,15 +243,18 @@ class GuestWindow:
 
 
 def recover(target: reach.Target, token: str, frozen: bool,
-            settings: conf.Settings, lock: Lock) -> None:
+            settings: conf.Settings, lock: Lock) -> bool:
     """Put one guest back that a process which is gone left changed.
 
     While frozen an agent permits nothing but a thaw, so that comes first.
 
     :param frozen: the record says that the window may have frozen it; else
         a freeze is somebody else's, and is left alone
+    :returns: whether it was seen to be put back, by every method; else its
+        owner or its agent does not permit what that takes
     :raises WriteThroughError: it could not be reached or put back
     """
+    seen = True
     with (lock(target.instance, settings.lock_timeout),
           reach.connect(target, settings.agent_timeout, deadline.Deadline(
               settings.closing_timeout,
@@ -260,11 +263,15 @@ def recover(target: reach.Target, token: str, frozen: bool,
             guest.agent.thaw()
         for method in methods.installed().values():
             if method.runs_programs and target.no_exec:
-                continue            # its lease sees to it
+                seen = False        # its lease sees to it
+                continue
             left = method(guest, token, settings)
-            with contextlib.suppress(exceptions.CommandBlocked):
+            try:
                 left.check()
                 left.recover()
+            except exceptions.CommandBlocked:
+                seen = False
+    return seen
 
 
 def _patiently(engage: Callable[[], None], patience: float) -> None:

@@ -172,20 +172,23 @@ class Window:
 
 
 def recover(targets: Sequence[reach.Target], token: str, frozen: bool,
-            settings: conf.Settings, lock: guest_window.Lock) -> None:
+            settings: conf.Settings, lock: guest_window.Lock) -> bool:
     """Put back what a process that is gone left open, in every guest.
 
     :param token: of that process's window
     :param frozen: whether it may have frozen a guest
+    :returns: whether all of them were seen to be put back
     :raises GuardianStuck: a guest is still changed, as it said itself
     :raises WriteThroughError: a guest could not be reached or put back; its
         lease has to see to it
     """
     problems = []
     kind = exceptions.WriteThroughError
+    seen = True
     for target in targets:
         try:
-            guest_window.recover(target, token, frozen, settings, lock)
+            seen &= guest_window.recover(target, token, frozen, settings,
+                                         lock)
         except exceptions.DomainNotRunning as error:
             # Paused or suspended it forgot nothing.
             if not error.memory_gone:
@@ -196,3 +199,4 @@ def recover(targets: Sequence[reach.Target], token: str, frozen: bool,
             problems.append(str(error))
     if problems:
         raise kind('; '.join(problems))
+    return seen

@@ -20,6 +20,7 @@ from cinder_wt_backup.service import record
 from cinder_wt_backup.service import store
 from tests.unit import base
 from tests.unit.cinder_wt_backup.cmd import base as commands
+from tests.unit.fixtures import agent as fake
 
 
 @ddt.ddt
@@ -64,6 +65,12 @@ class ReleaseTest(commands.CommandTestCase):
         self.domain.channel = 'disconnected'
         self.assertEqual((1, [(volume, 'left to its lease')]),
                          self.released('--lapsed'))
+
+    def test_what_a_guest_does_not_permit_was_not_seen_put_back(self) -> None:
+        volume = self.left_open(60)
+        self.domain.agent.blocked.add(fake.EXEC)
+        self.assertEqual((1, [(volume, 'left to its lease')]),
+                         self.released(self.domain.instance))
 
     def test_one_that_its_process_closes_meanwhile_is_let_be(self) -> None:
         volume = self.left_open(60)
