@@ -54,24 +54,28 @@ def known(settings: conf.Settings) -> tuple[Mapping[str, str],
         return {}, [row.failure('Nova', 'names no compute host',
                                 NO_CREDENTIALS)]
     rows = [row.success('Nova', f'names {len(hosts)} compute hosts')]
-    rows += [row.failure(f'host {host}', 'no URI can be made of this name',
-                         'list it as "NAME:ADDRESS" in libvirt_hosts')
-             for host in hosts if not conf.HOST_NAME.fullmatch(host)]
-    return {host: host for host in hosts
-            if conf.HOST_NAME.fullmatch(host)}, rows
+    usable = {host: host for host in hosts if conf.HOST_NAME.fullmatch(host)}
+    rows += [_no_uri(host) for host in hosts if host not in usable]
+    return usable, rows
 
 
 def named(names: Sequence[str], settings: conf.Settings
           ) -> tuple[Mapping[str, str], Sequence[row.Row]]:
     """Return some hosts, name -> address, and which backups never use."""
-    unknown = [name for name in names if settings.hosts
-               and name not in settings.hosts
-               or not conf.HOST_NAME.fullmatch(name)]
-    return ({name: settings.hosts.get(name, name) for name in names
-             if name not in unknown},
-            [row.failure(f'host {name}', 'libvirt_hosts does not name it: '
-                         'instances there are not touched',
-                         'add it to libvirt_hosts') for name in unknown])
+    if settings.hosts:
+        return ({name: settings.hosts[name] for name in names
+                 if name in settings.hosts},
+                [row.failure(f'host {name}', 'libvirt_hosts does not name it: '
+                             'instances there are not touched',
+                             'add it to libvirt_hosts')
+                 for name in names if name not in settings.hosts])
+    usable = {name: name for name in names if conf.HOST_NAME.fullmatch(name)}
+    return usable, [_no_uri(name) for name in names if name not in usable]
+
+
+def _no_uri(name: str) -> row.Row:
+    return row.failure(f'host {name}', 'no URI can be made of this name',
+                       'list it as "NAME:ADDRESS" in libvirt_hosts')
 
 
 def check(hosts: Mapping[str, str], settings: conf.Settings

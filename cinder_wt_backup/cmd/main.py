@@ -113,7 +113,7 @@ class Shell(app.App):  # type: ignore[misc]
     def run(self, argv: Sequence[str]) -> int:
         """Run a command; return 2 where it could not even begin."""
         result = int(super().run(argv))
-        return result if self._has_begun else 2 * result
+        return 2 if result and not self._has_begun else result
 
     def interact(self) -> int:
         """Show what there is, where no command is given."""

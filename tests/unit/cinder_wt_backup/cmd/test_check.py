@@ -184,6 +184,12 @@ class HostsTest(CheckTestCase):
         self.assert_row('failure', 'libvirt_hosts does not name it',
                         rows['host compute7'])
 
+    def test_one_of_which_no_uri_can_be_made_is_a_failure(self) -> None:
+        self.configure()
+        status, rows = self.check('--host', 'a/b')
+        self.assertEqual(2, status)
+        self.assert_row('failure', 'no URI', rows['host a/b'])
+
     def test_a_name_of_novas_that_makes_no_uri_is_a_failure(self) -> None:
         self.configure()
         client = mock.Mock()

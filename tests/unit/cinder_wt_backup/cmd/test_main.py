@@ -78,6 +78,11 @@ class CommandTest(commands.CommandTestCase):
         self.assertIn('usage: ', out)
         self.assertIn('release', out)
 
+    def test_what_is_no_command_could_not_begin(self) -> None:
+        status, out, _err = self.run_command('chekc')
+        self.assertEqual(2, status)
+        self.assertIn('Did you mean', out)
+
     def test_it_says_its_version(self) -> None:
         out = io.StringIO()
         with fixtures.MonkeyPatch('sys.stdout', out):
